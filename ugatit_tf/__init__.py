@@ -1,0 +1,28 @@
+"""U-GAT-IT (Kim et al., ICLR 2020) on TensorFlow and Keras: unpaired image-to-image translation.
+
+Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "UGATIT": "ugatit_tf.ugatit",
+    "Trainer": "ugatit_tf.training.trainer",
+    "ModelConfig": "ugatit_tf.config",
+    "TrainConfig": "ugatit_tf.config",
+    "DataConfig": "ugatit_tf.config",
+    "RunConfig": "ugatit_tf.config",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,1 @@
+"""The command line: `ugatit COMMAND`, one module a command."""

@@ -1,0 +1,208 @@
+"""The configuration of a model, its training, its data and its run, as frozen dataclasses.
+
+A run writes them to `config.json` in its folder and reads them back from there. Each class checks its
+own values when it is made; what only shows when two of them meet is checked in `RunConfig`.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+FLAVORS = ("tf1", "pytorch")
+GAN_TYPES = ("lsgan", "gan", "hinge", "wgan-gp", "wgan-lp", "dragan")
+PENALTY_TYPES = ("wgan-gp", "wgan-lp", "dragan")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def _require(condition, message):
+    if not condition:
+        raise ValueError(message)
+
+
+def _one_of(name, value, choices):
+    _require(value in choices, f"{name} must be one of {', '.join(choices)}; received {value!r}.")
+
+
+def _at_least(config, bound, *names):
+    for name in names:
+        value = getattr(config, name)
+        _require(value >= bound, f"{name} must be at least {bound}; received {value!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What decides the shapes and the formulas of the six networks.
+
+    Args:
+        flavor: `"tf1"` or `"pytorch"`, the official implementation whose formulas are used.
+        light: the light generator, whose gamma and beta come from the globally averaged map.
+        ch: base number of channels (both official implementations: 64).
+        n_res: residual blocks before, and AdaLIN residual blocks after, the attention.
+        n_dis: depth of the discriminators: `n_dis - 1` stride-2 levels in the global one, `n_dis - 3`
+            in the local one.
+        img_size: training resolution in pixels, a multiple of 4. A full generator works at this size only.
+        img_ch: image channels; the networks are defined for 3.
+        smoothing: TF1's AdaLIN smoothing, `clip(rho - 0.1, 0, 1)` in the forward pass (`tf1` only).
+        sn: spectral normalisation in the discriminators.
+    """
+
+    flavor: str = "tf1"
+    light: bool = False
+    ch: int = 64
+    n_res: int = 4
+    n_dis: int = 6
+    img_size: int = 256
+    img_ch: int = 3
+    smoothing: bool = True
+    sn: bool = True
+
+    def __post_init__(self):
+        _one_of("flavor", self.flavor, FLAVORS)
+        _at_least(self, 1, "ch", "n_res")
+        _at_least(self, 4, "n_dis")
+        _require(self.img_ch == 3, f"img_ch must be 3 (RGB); received {self.img_ch}.")
+        _require(
+            self.img_size % 4 == 0 and self.img_size > 0,
+            f"img_size must be a positive multiple of 4; received {self.img_size}. "
+            f"Use {max(4, self.img_size // 4 * 4)} or {max(8, self.img_size // 4 * 4 + 4)}.",
+        )
+        _require(
+            self.sn or self.flavor == "tf1",
+            "sn=False exists in the tf1 flavor only: the pytorch discriminators are always normalised.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What decides the weights that a training arrives at, beside the model and the images.
+
+    Args:
+        epoch, iteration: number of epochs, and of steps in each. Training takes `epoch * iteration` steps.
+        batch_size: images of each domain in a step.
+        lr: Adam's learning rate, constant until `decay_epoch`, then linear towards 0.
+        decay_flag: whether the learning rate decays at all.
+        decay_epoch: first epoch of the decay; None: half of `epoch`, as in the paper.
+        gan_type: adversarial loss, one of `GAN_TYPES`.
+        gp_ld: weight of the gradient penalty (wgan-gp, wgan-lp, dragan).
+        adv_weight, cycle_weight, identity_weight, cam_weight: weights of the loss terms (paper, section 3.2).
+        n_critic: the generators are updated at every `n_critic`-th step, the first included.
+        weight_decay: `tf1`: an L2 term on kernels; `pytorch`: added to every parameter's gradient.
+        augment_flag: random flip and enlarge-and-crop of the training images.
+        precision: `"float32"`, `"bfloat16"` or `"float16"` (mixed precision; float16 with loss scaling).
+        ema: decay of the average of the generators' weights (for example 0.999), 0 for none.
+        seed: every random draw of the run follows from it.
+    """
+
+    epoch: int = 100
+    iteration: int = 10000
+    batch_size: int = 1
+    lr: float = 1e-4
+    decay_flag: bool = True
+    decay_epoch: int | None = None
+    gan_type: str = "lsgan"
+    gp_ld: float = 10.0
+    adv_weight: float = 1.0
+    cycle_weight: float = 10.0
+    identity_weight: float = 10.0
+    cam_weight: float = 1000.0
+    n_critic: int = 1
+    weight_decay: float = 1e-4
+    augment_flag: bool = True
+    precision: str = "float32"
+    ema: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        _one_of("gan_type", self.gan_type, GAN_TYPES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _at_least(self, 1, "epoch", "iteration", "batch_size", "n_critic")
+        _at_least(
+            self, 0, "gp_ld", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay", "seed"
+        )
+        _require(self.lr > 0, f"lr must be above 0; received {self.lr}.")
+        _require(self.seed < 2**31, f"seed must be below 2**31; received {self.seed}.")
+        _require(0 <= self.ema < 1, f"ema must be in [0, 1): 0 for none, or a decay such as 0.999; received {self.ema}.")
+        _require(
+            self.decay_epoch is None or 0 <= self.decay_epoch <= self.epoch,
+            f"decay_epoch must be between 0 and epoch ({self.epoch}); received {self.decay_epoch}.",
+        )
+        _require(
+            not (self.precision == "float16" and self.gan_type in PENALTY_TYPES),
+            f"float16 cannot carry the gradient penalty of gan_type {self.gan_type!r}: the squared gradients leave its "
+            "range. Use precision bfloat16 (or float32), or a gan_type without a penalty.",
+        )
+
+    @property
+    def total_steps(self):
+        return self.epoch * self.iteration
+
+    @property
+    def decay_start(self):
+        """First step (counted from 0) of the learning rate's decay."""
+        return (self.epoch // 2 if self.decay_epoch is None else self.decay_epoch) * self.iteration
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where the images are: `data_dir/dataset/{trainA,trainB,testA,testB}`."""
+
+    dataset: str = "selfie2anime"
+    data_dir: str = "dataset"
+
+    @property
+    def path(self):
+        return pathlib.Path(self.data_dir) / self.dataset.removeprefix("tfds:").replace("/", "_")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run: the three configurations that decide its weights, and how it is watched and kept.
+
+    Args:
+        print_freq: steps between sample sheets.
+        save_freq: steps between checkpoints (a last one is written at the end).
+        log_freq: steps between readings of the losses (progress line, TensorBoard, JSON lines).
+        keep: number of checkpoints kept.
+    """
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    print_freq: int = 1000
+    save_freq: int = 1000
+    log_freq: int = 50
+    keep: int = 2
+
+    def __post_init__(self):
+        _at_least(self, 1, "print_freq", "save_freq", "log_freq", "keep")
+
+    def to_json(self):
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values):
+        """The inverse of `dataclasses.asdict`. A key that this version does not know raises a ValueError."""
+        values = dict(values)
+        try:
+            return cls(
+                model=ModelConfig(**values.pop("model")),
+                train=TrainConfig(**values.pop("train")),
+                data=DataConfig(**values.pop("data")),
+                **values,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"Not a run configuration of this version of ugatit_tf: {error}.") from error
+
+    @classmethod
+    def from_json(cls, text):
+        """Read what `to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+    def differences(self, other):
+        """What differs between two runs in the values that decide the weights, as `"name: mine, not other's"`."""
+        rows = []
+        for part in ("model", "train", "data"):
+            mine, others = dataclasses.asdict(getattr(self, part)), dataclasses.asdict(getattr(other, part))
+            mine.pop("data_dir", None)
+            rows += [f"{name}: {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name]]
+        return rows

@@ -1,0 +1,1 @@
+"""Translating images and folders with trained generators."""

@@ -1,0 +1,1 @@
+"""Training: the step, the state around it, checkpoints, and what the user sees."""
