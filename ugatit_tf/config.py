@@ -66,6 +66,16 @@ class ModelConfig:
             f"img_size must be a positive multiple of 4; received {self.img_size}. "
             f"Use {max(4, self.img_size // 4 * 4)} or {max(8, self.img_size // 4 * 4 + 4)}.",
         )
+        smallest = 3 * 2 ** (self.n_dis - 1)
+        _require(
+            self.img_size >= smallest,
+            f"n_dis={self.n_dis} needs an img_size of at least {smallest}; received {self.img_size}. "
+            + (
+                f"Use --n_dis {deepest}."
+                if (deepest := (self.img_size // 3).bit_length()) >= 4
+                else "Use 24 and n_dis 4."
+            ),
+        )
         _require(
             self.sn or self.flavor == "tf1",
             "sn=False exists in the tf1 flavor only: the pytorch discriminators are always normalised.",
@@ -121,7 +131,9 @@ class TrainConfig:
         )
         _require(self.lr > 0, f"lr must be above 0; received {self.lr}.")
         _require(self.seed < 2**31, f"seed must be below 2**31; received {self.seed}.")
-        _require(0 <= self.ema < 1, f"ema must be in [0, 1): 0 for none, or a decay such as 0.999; received {self.ema}.")
+        _require(
+            0 <= self.ema < 1, f"ema must be in [0, 1): 0 for none, or a decay such as 0.999; received {self.ema}."
+        )
         _require(
             self.decay_epoch is None or 0 <= self.decay_epoch <= self.epoch,
             f"decay_epoch must be between 0 and epoch ({self.epoch}); received {self.decay_epoch}.",

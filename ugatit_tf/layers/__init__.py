@@ -1,0 +1,20 @@
+"""The Keras layers that U-GAT-IT is made of."""
+
+from ugatit_tf.layers.ada_lin import AdaLIN
+from ugatit_tf.layers.cam import CAM
+from ugatit_tf.layers.instance_norm import InstanceNorm
+from ugatit_tf.layers.lin import LIN
+from ugatit_tf.layers.padding import ReflectPad2D
+from ugatit_tf.layers.spectral_norm import SpectralNormConv2D, SpectralNormDense
+from ugatit_tf.layers.upsample import UpsampleConv2D
+
+__all__ = [
+    "CAM",
+    "LIN",
+    "AdaLIN",
+    "InstanceNorm",
+    "ReflectPad2D",
+    "SpectralNormConv2D",
+    "SpectralNormDense",
+    "UpsampleConv2D",
+]

@@ -1,0 +1,40 @@
+"""Instance normalisation."""
+
+import keras
+from keras import ops
+
+from ugatit_tf.layers.statistics import centre, scale_shift
+
+
+class InstanceNorm(keras.layers.Layer):
+    """Normalises each channel of each image to mean 0 and variance 1.
+
+    Args:
+        flavor: `"tf1"`: gamma (1 at first) and beta (0) are weights; `"pytorch"`: there are none.
+        epsilon: added to the variance, inside the root.
+
+    Input and output: [N, H, W, C]. The statistics are float32 whatever the policy.
+
+    Reference: Ulyanov et al., arXiv:1607.08022; `instance_norm` in the official TF1 code.
+    """
+
+    def __init__(self, flavor="tf1", epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.flavor = flavor
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        if self.flavor == "tf1":
+            channels = input_shape[-1]
+            self.gamma = self.add_weight((channels,), initializer="ones", name="gamma", autocast=False)
+            self.beta = self.add_weight((channels,), initializer="zeros", name="beta", autocast=False)
+
+    def call(self, x):
+        centred, _, variance = centre(x, self.flavor)
+        scale = ops.rsqrt(variance + self.epsilon)
+        if self.flavor == "tf1":
+            return scale_shift(centred, scale * self.gamma, ops.zeros_like(scale) + self.beta)
+        return scale_shift(centred, scale, ops.zeros_like(scale))
+
+    def get_config(self):
+        return {**super().get_config(), "flavor": self.flavor, "epsilon": self.epsilon}

@@ -1,0 +1,124 @@
+"""Spectrally normalised convolution and dense layers, by the official codes' rule.
+
+The kernel is kept raw and used as kernel / sigma. Sigma, its largest singular value, is `v W u` with the
+kernel as the matrix W [inputs, outputs]; gradients flow through sigma, while u and v count as constants. One power
+iteration (v from u, then u from v) precedes each call with `update=True`; other calls change nothing.
+`keras.layers.SpectralNormalization` follows another rule: it overwrites its kernel and keeps sigma out of the gradient.
+
+Reference: Miyato et al., arXiv:1802.05957; `spectral_norm` in the official TF1 code, `torch.nn.utils.spectral_norm`.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+def _normalize(vector):
+    # The lower bound is tf.nn.l2_normalize's.
+    return vector * ops.rsqrt(ops.maximum(ops.sum(ops.square(vector)), 1e-12))
+
+
+class _SpectralNorm(keras.layers.Layer):
+    """The kernel with its u and v, shared by the two layers below."""
+
+    def __init__(self, use_bias, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.use_bias = use_bias
+
+    def _add_weights(self, kernel_shape):
+        outputs = kernel_shape[-1]
+        self.kernel = self.add_weight(kernel_shape, initializer="glorot_uniform", name="kernel", autocast=False)
+        if self.use_bias:
+            self.bias = self.add_weight((outputs,), initializer="zeros", name="bias", autocast=False)
+        inputs = math.prod(kernel_shape[:-1])
+        self.u = self.add_weight((outputs,), initializer="ones", name="u", trainable=False, autocast=False)
+        self.v = self.add_weight((inputs,), initializer="zeros", name="v", trainable=False, autocast=False)
+        self.reset(keras.random.normal((outputs,)))
+
+    def _matrix(self):
+        return ops.reshape(self.kernel, (-1, self.kernel.shape[-1]))
+
+    def reset(self, u):
+        """Take u, of any length, [outputs], and the v that half a power iteration makes from it."""
+        self.u.assign(_normalize(ops.convert_to_tensor(u)))
+        self.v.assign(_normalize(ops.matmul(self._matrix(), self.u)))
+
+    def normalized_kernel(self, update=False):
+        """kernel / sigma, float32; with `update`, after one power iteration that changes u and v."""
+        matrix = self._matrix()
+        if update:
+            constant = ops.stop_gradient(matrix)
+            self.v.assign(_normalize(ops.matmul(constant, self.u)))
+            self.u.assign(_normalize(ops.matmul(self.v, constant)))
+        v, u = (ops.stop_gradient(ops.convert_to_tensor(vector)) for vector in (self.v, self.u))
+        sigma = ops.sum(ops.matmul(v, matrix) * u)
+        return self.kernel / sigma
+
+    def _with_bias(self, x):
+        return x + ops.cast(self.bias, x.dtype) if self.use_bias else x
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias}
+
+
+class SpectralNormConv2D(_SpectralNorm):
+    """Convolution without padding, with a spectrally normalised kernel.
+
+    Args:
+        filters: output channels.
+        kernel_size: height and width of the kernel.
+        strides: stride in both directions.
+        use_bias: whether a bias is added.
+
+    Call:
+        x: [N, H, W, C].
+        update: run one power iteration first.
+    """
+
+    def __init__(self, filters, kernel_size, strides=1, use_bias=True, **kwargs):
+        super().__init__(use_bias, **kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+
+    def build(self, input_shape):
+        self._add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+
+    def call(self, x, update=False):
+        kernel = ops.cast(self.normalized_kernel(update), self.compute_dtype)
+        return self._with_bias(ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid"))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+        }
+
+
+class SpectralNormDense(_SpectralNorm):
+    """Dense layer with a spectrally normalised kernel, always in float32: it makes CAM logits.
+
+    Args:
+        units: outputs.
+        use_bias: whether a bias is added.
+
+    Call:
+        x: [N, C].
+        update: run one power iteration first.
+    """
+
+    def __init__(self, units, use_bias=True, **kwargs):
+        super().__init__(use_bias, **kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self._add_weights((input_shape[-1], self.units))
+
+    def call(self, x, update=False):
+        return self._with_bias(ops.matmul(ops.cast(x, "float32"), self.normalized_kernel(update)))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}

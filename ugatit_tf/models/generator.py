@@ -1,0 +1,175 @@
+"""The generator (paper, section 2.1.1 and appendix)."""
+
+import keras
+from keras import ops
+
+from ugatit_tf.layers import CAM, LIN, AdaLIN, InstanceNorm, ReflectPad2D, UpsampleConv2D
+from ugatit_tf.models.network import FLOAT32, Network
+
+
+class ConvNorm(keras.layers.Layer):
+    """Reflection padding, convolution, instance norm and, with `relu`, ReLU. [N, H, W, C] to [N, H/s, W/s, filters]."""
+
+    def __init__(self, filters, kernel_size, strides=1, flavor="tf1", relu=True, **kwargs):
+        super().__init__(**kwargs)
+        pad = kernel_size // 2
+        # With stride 2 the last row and column of a pad of 1 on an even size are never read.
+        self.pad = ReflectPad2D(pad, pad - strides + 1, name="pad")
+        self.conv = keras.layers.Conv2D(filters, kernel_size, strides, use_bias=flavor == "tf1", name="conv")
+        self.norm = InstanceNorm(flavor, name="norm")
+        self.relu = relu
+
+    def call(self, x):
+        x = self.norm(self.conv(self.pad(x)))
+        return ops.relu(x) if self.relu else x
+
+
+class ResBlock(keras.layers.Layer):
+    """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
+
+    def __init__(self, filters, flavor="tf1", **kwargs):
+        super().__init__(**kwargs)
+        self.first = ConvNorm(filters, 3, flavor=flavor, name="first")
+        self.second = ConvNorm(filters, 3, flavor=flavor, relu=False, name="second")
+
+    def call(self, x):
+        return x + self.second(self.first(x))
+
+
+class AdaLINResBlock(keras.layers.Layer):
+    """`x + f(x)` with two 3x3 convolutions and AdaLINs that share one gamma and beta.
+
+    Call:
+        x: [N, H, W, C].
+        gamma, beta: float32, [N, C].
+    """
+
+    def __init__(self, filters, flavor="tf1", smoothing=True, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # gamma and beta stay float32
+        tf1 = flavor == "tf1"
+        self.pad = ReflectPad2D(1, name="pad")
+        self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1")
+        self.norm1 = AdaLIN(flavor, smoothing and tf1, name="norm1")
+        self.conv2 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv2")
+        self.norm2 = AdaLIN(flavor, smoothing and tf1, name="norm2")
+
+    def call(self, x, gamma, beta):
+        y = ops.relu(self.norm1(self.conv1(self.pad(x)), gamma, beta))
+        return x + self.norm2(self.conv2(self.pad(y)), gamma, beta)
+
+
+class Generator(Network):
+    """Translates images of one domain into the other.
+
+    Args:
+        flavor, light, ch, n_res, img_size, smoothing: see `ugatit_tf.ModelConfig`.
+        seed: decides the initial weights.
+
+    Call:
+        images: float32 in [-1, 1], [N, H, W, 3]. Light: H and W any multiples of 4. Full: `img_size` both.
+
+    Returns:
+        The translated images in [-1, 1] [N, H, W, 3], the CAM logits [N, 2] and the heatmap [N, H/4, W/4, 1]; float32.
+
+    Raises:
+        ValueError: the images have a size that this generator cannot take.
+
+    Reference: paper, section 2.1.1; `generator` (TF1), `ResnetGenerator` (PyTorch).
+    """
+
+    def __init__(
+        self,
+        flavor="tf1",
+        light=False,
+        ch=64,
+        n_res=4,
+        img_size=256,
+        smoothing=True,
+        seed=0,
+        name="generator",
+        **kwargs,
+    ):
+        super().__init__(flavor, seed, name=name, **kwargs)
+        self.light = light
+        self.ch = ch
+        self.n_res = n_res
+        self.img_size = img_size
+        self.smoothing = smoothing
+        tf1 = flavor == "tf1"
+
+        # Encoder
+        self.stem = ConvNorm(ch, 7, flavor=flavor, name="stem")
+        self.down = [ConvNorm(ch * 2 ** (i + 1), 3, 2, flavor=flavor, name=f"down_{i}") for i in range(2)]
+        self.encoder_blocks = [ResBlock(4 * ch, flavor, name=f"encoder_block_{i}") for i in range(n_res)]
+
+        # Attention, and gamma and beta from its map
+        self.cam = CAM(flavor, name="cam")
+        self.hidden = [
+            keras.layers.Dense(4 * ch, activation="relu", use_bias=tf1, dtype=FLOAT32, name=f"hidden_{i}")
+            for i in range(2)
+        ]
+        self.gamma = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="gamma")
+        self.beta = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="beta")
+
+        # Decoder
+        self.decoder_blocks = [
+            AdaLINResBlock(4 * ch, flavor, smoothing, name=f"decoder_block_{i}") for i in range(n_res)
+        ]
+        self.up = [UpsampleConv2D(ch * 2 ** (1 - i), use_bias=tf1, name=f"up_{i}") for i in range(2)]
+        self.up_norms = [LIN(flavor, name=f"up_norm_{i}") for i in range(2)]
+        self.out_pad = ReflectPad2D(3, name="out_pad")
+        self.out_conv = keras.layers.Conv2D(3, 7, use_bias=tf1, name="out_conv")
+
+        self.finish(16 if light else img_size)
+
+    def get_config(self):
+        return {
+            "flavor": self.flavor,
+            "light": self.light,
+            "ch": self.ch,
+            "n_res": self.n_res,
+            "img_size": self.img_size,
+            "smoothing": self.smoothing,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    def call(self, images, training=False):
+        self._check_size(images.shape)
+        x = self.stem(ops.cast(images, self.compute_dtype))
+        for block in (*self.down, *self.encoder_blocks):
+            x = block(x)
+
+        x, cam_logit, heatmap = self.cam(x)
+
+        style = ops.cast(x, "float32")
+        if self.light:
+            style = ops.mean(style, axis=(1, 2))
+        else:
+            style = ops.reshape(style, (-1, (self.img_size // 4) ** 2 * 4 * self.ch))  # in the order H, W, C
+        for dense in self.hidden:
+            style = dense(style)
+        gamma, beta = self.gamma(style), self.beta(style)
+
+        for block in self.decoder_blocks:
+            x = block(x, gamma, beta)
+        for conv, norm in zip(self.up, self.up_norms, strict=True):
+            x = ops.relu(norm(conv(x)))
+        x = self.out_conv(self.out_pad(x))
+        return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
+
+    def _check_size(self, shape):
+        for side, size in (("height", shape[1]), ("width", shape[2])):
+            if size is None:
+                continue
+            if not self.light and size != self.img_size:
+                raise ValueError(
+                    f"This full generator was built for {self.img_size} px: give images of {self.img_size}x{self.img_size}, "
+                    f"or use a light generator, which takes any multiple of 4. Received images of shape {tuple(shape)}."
+                )
+            if size % 4 or size < 8:
+                below, above = max(8, size // 4 * 4), max(8, size // 4 * 4 + 4)
+                raise ValueError(
+                    f"The {side} must be a multiple of 4 and at least 8; received images of shape {tuple(shape)}. "
+                    f"Resize to {below}{f' or {above}' if above != below else ''}."
+                )

@@ -1,0 +1,63 @@
+"""What the generator and the discriminator have in common: how they begin, and in which precision they compute."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class Network(keras.Model):
+    """A model that is built when it is made, from a seed, and whose precision can be changed afterwards.
+
+    Args:
+        seed: decides the initial weights, together with `flavor`.
+    """
+
+    def __init__(self, flavor, seed=0, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # images and logits stay float32 under a mixed policy
+        self.flavor = flavor
+        self.seed = seed
+        self.precision = "float32"
+
+    def finish(self, image_size):
+        """Create the weights by a call on zeros, and draw them."""
+        self(ops.zeros((1, image_size, image_size, 3)), training=False)
+        self._draw_weights()
+
+    def _draw_weights(self):
+        """The official initial weights.
+
+        `tf1`: every kernel from normal(0, 0.02), biases 0. `pytorch`: kernels and biases uniform within
+        1 / sqrt(fan-in), PyTorch's default. Both: u from normal(0, 1), normalised.
+        """
+        rng = np.random.default_rng(self.seed)
+        for layer in self._flatten_layers(include_self=False):
+            kernel = getattr(layer, "kernel", None)
+            if kernel is None:
+                continue
+            if self.flavor == "tf1":
+                kernel.assign(rng.standard_normal(kernel.shape, dtype="float32") * 0.02)
+            else:
+                bound = 1.0 / math.sqrt(math.prod(kernel.shape[:-1]))
+                for variable in (kernel, getattr(layer, "bias", None)):
+                    if variable is not None:
+                        variable.assign((rng.random(variable.shape, dtype="float32") * 2.0 - 1.0) * bound)
+            if hasattr(layer, "reset"):
+                layer.reset(rng.standard_normal(layer.u.shape, dtype="float32"))
+
+    def set_precision(self, precision):
+        """Compute in `"float32"`, `"bfloat16"` or `"float16"` from now on; the weights stay float32.
+
+        Layers that were made with `dtype="float32"` (those behind CAM logits, gamma and beta) keep it.
+        """
+        self.precision = precision
+        for layer in self._flatten_layers():
+            if layer.dtype_policy is not FLOAT32:
+                layer.dtype_policy = PRECISIONS[precision]
+
+
+FLOAT32 = keras.DTypePolicy("float32")
+"""The policy, as an object of its own, of layers that compute in float32 whatever the network's precision."""

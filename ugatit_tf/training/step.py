@@ -1,0 +1,232 @@
+"""One training step: D on the current generators' images, then G against the updated D (paper, section 3.2)."""
+
+import contextlib
+
+import tensorflow as tf
+
+from ugatit_tf import losses
+from ugatit_tf.config import PENALTY_TYPES
+
+DEPTHS = ("global", "local")
+
+
+class TrainStep:
+    """The reference's step, in one `tf.function`.
+
+    It computes what the official codes compute and saves work where the numbers stay the same: each generator runs once,
+    on a batch of the images to translate and those of its target domain (translation and identity), for both updates;
+    each discriminator sees real and translated images as one batch. The generators' gradient is taken in parts (each
+    discriminator, each cycle, then the first pass), in an order that `tf.control_dependencies` keeps, so that one
+    part's activations are gone before the next part's are made.
+
+    Args:
+        model: `ugatit_tf.UGATIT`.
+        config: `ugatit_tf.TrainConfig`.
+        optimizer_g, optimizer_d: built on the trainable variables of the generators and of the discriminators.
+        averages: pairs (average, variable), moved by `config.ema` after each generator update.
+        jit_compile: compile with XLA.
+    """
+
+    def __init__(self, model, config, optimizer_g, optimizer_d, averages=(), jit_compile=False):
+        self.model = model
+        self.config = config
+        self.optimizer_g = optimizer_g
+        self.optimizer_d = optimizer_d
+        self.averages = averages
+        self._names = {}
+        self._function = tf.function(self._step, jit_compile=jit_compile)
+
+    def __call__(self, real_a, real_b, step, learning_rate):
+        """Update the discriminators and, at every `n_critic`-th step, the generators.
+
+        Args:
+            real_a, real_b: float32 in [-1, 1], [N, H, W, 3].
+            step: of the whole run, counted from 0; random draws follow from it and the seed.
+            learning_rate: of this step.
+
+        Returns:
+            `names, values`: the loss terms' names, and float32 [len(names)].
+        """
+        update_generators = step % self.config.n_critic == 0
+        values = self._function(
+            tf.convert_to_tensor(real_a, tf.float32),
+            tf.convert_to_tensor(real_b, tf.float32),
+            tf.constant(step, tf.int32),
+            tf.constant(learning_rate, tf.float32),
+            update_generators=update_generators,
+        )
+        return self._names[update_generators], values
+
+    def _step(self, real_a, real_b, step, learning_rate, update_generators):
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            optimizer.learning_rate.assign(learning_rate)
+
+        with _tape(self.model.generators.values()) as first_pass:
+            fake_a2b, fake_b2a, direct = self._first_pass(real_a, real_b, update_generators)
+            direct_loss = self._scaled(self._weighted(direct), self.optimizer_g)
+
+        # D
+        terms, d_gradients = self._discriminator_part("a", real_a, fake_b2a, step)
+        real_b, fake_a2b_d = _after(d_gradients, real_b, fake_a2b)
+        b_terms, b_gradients = self._discriminator_part("b", real_b, fake_a2b_d, step)
+        terms |= b_terms
+        terms |= self._apply(self.optimizer_d, self.model.discriminators.values(), d_gradients + b_gradients, terms)
+
+        # G
+        if update_generators:
+            g_terms, into_fakes, g_gradients = dict(direct), {}, {}
+            done = list(terms.values())
+            for domain, real, fake, back in (("a", real_a, fake_a2b, "gen_b2a"), ("b", real_b, fake_b2a, "gen_a2b")):
+                # Cycle a -> b -> a: the image in between is judged by b's discriminators.
+                judge = "b" if domain == "a" else "a"
+                into_fakes[judge] = 0.0
+                for part, networks in (
+                    *((self._adversarial_part(judge, depth), ()) for depth in DEPTHS),
+                    (self._cycle_part(domain, real, back), (self.model.networks[back],)),
+                ):
+                    (watched,) = _after(done, fake)
+                    part_terms, into_fake, gradients = self._part(part, watched, networks)
+                    done = [into_fake, *gradients]
+                    g_terms |= part_terms
+                    into_fakes[judge] += into_fake
+                g_gradients[back] = gradients
+            variables = _variables(self.model.generators.values())
+            gradients = first_pass.gradient(
+                [direct_loss, fake_a2b, fake_b2a],
+                variables,
+                output_gradients=[tf.ones([]), into_fakes["b"], into_fakes["a"]],
+            )
+            cycle_gradients = g_gradients["gen_a2b"] + g_gradients["gen_b2a"]
+            gradients = [mine + cycle for mine, cycle in zip(gradients, cycle_gradients, strict=True)]
+            terms |= g_terms
+            terms |= self._apply(self.optimizer_g, self.model.generators.values(), gradients, g_terms)
+            for average, variable in self.averages:
+                average.assign(variable + self.config.ema * (average - variable))
+
+        self._names[update_generators] = tuple(terms)
+        return tf.stack(list(terms.values()))
+
+    def _first_pass(self, real_a, real_b, update_generators):
+        """Both translations, and the loss terms that the generators' outputs give directly: identity and CAM."""
+        gen_a2b, gen_b2a = self.model.gen_a2b, self.model.gen_b2a
+        if not update_generators:
+            return gen_a2b(real_a, training=True)[0], gen_b2a(real_b, training=True)[0], {}
+        images_b, cam_b, _ = gen_a2b(tf.concat([real_a, real_b], 0), training=True)
+        images_a, cam_a, _ = gen_b2a(tf.concat([real_b, real_a], 0), training=True)
+        fake_a2b, identity_b2b = tf.split(images_b, 2)
+        fake_b2a, identity_a2a = tf.split(images_a, 2)
+        return (
+            fake_a2b,
+            fake_b2a,
+            {
+                "g_identity_a": losses.l1(identity_a2a, real_a),
+                "g_identity_b": losses.l1(identity_b2b, real_b),
+                "g_cam_a": losses.cam_loss(*tf.split(cam_a, 2)),
+                "g_cam_b": losses.cam_loss(*tf.split(cam_b, 2)),
+            },
+        )
+
+    def _discriminator_part(self, domain, real, fake, step):
+        """Loss terms of one domain's discriminators, and their gradients."""
+        networks = [self.model.networks[f"dis_{depth}_{domain}"] for depth in DEPTHS]
+        terms = {}
+        with _tape(networks) as tape:
+            for depth, network in zip(DEPTHS, networks, strict=True):
+                logit, cam_logit, _ = network(tf.concat([real, fake], 0), training=True)
+                for suffix, values in (("", logit), ("_cam", cam_logit)):
+                    terms[f"d_adv_{depth}{suffix}_{domain}"] = losses.discriminator_loss(
+                        self.config.gan_type, *tf.split(values, 2)
+                    )
+            if self.config.gan_type in PENALTY_TYPES:
+                terms |= self._penalties(domain, networks, real, fake, step)
+            loss = self._scaled(self._weighted(terms), self.optimizer_d)
+        return terms, tape.gradient(loss, _variables(networks))
+
+    def _penalties(self, domain, networks, real, fake, step):
+        """Gradient penalties on one interpolate an image, for logits and CAM logits of both depths."""
+        seed = tf.stack([self.config.seed, 4 * step + 2 * (domain == "b")])
+        if self.config.gan_type == "dragan":
+            noise = tf.random.stateless_uniform(tf.shape(real), seed + [0, 1])
+            fake = real + 0.5 * tf.math.reduce_std(real) * noise
+        alpha = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+        between = real + alpha * (fake - real)
+        penalties = {"": 0.0, "_cam": 0.0}
+        for network in networks:
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+                tape.watch(between)
+                logit, cam_logit, _ = network(between, training=False)
+            for suffix, values in (("", logit), ("_cam", cam_logit)):
+                penalties[suffix] += losses.gradient_penalty(self.config.gan_type, tape.gradient(values, between))
+        return {f"d_gp{suffix}_{domain}": self.config.gp_ld * value for suffix, value in penalties.items()}
+
+    def _part(self, terms_of, fake, networks):
+        """Loss terms of a translated image, and the gradients at it and at the networks' weights."""
+        variables = _variables(networks)
+        with _tape(networks) as tape:
+            tape.watch(fake)
+            terms = terms_of(fake)
+            loss = self._scaled(self._weighted(terms), self.optimizer_g)
+        into_fake, *gradients = tape.gradient(loss, [fake, *variables])
+        return terms, into_fake, gradients
+
+    def _adversarial_part(self, domain, depth):
+        def terms_of(fake):
+            logit, cam_logit, _ = self.model.networks[f"dis_{depth}_{domain}"](fake, training=False)
+            return {
+                f"g_adv_{depth}_{domain}": losses.generator_loss(self.config.gan_type, logit),
+                f"g_adv_{depth}_cam_{domain}": losses.generator_loss(self.config.gan_type, cam_logit),
+            }
+
+        return terms_of
+
+    def _cycle_part(self, domain, real, back):
+        def terms_of(fake):
+            return {f"g_cycle_{domain}": losses.l1(self.model.networks[back](fake, training=True)[0], real)}
+
+        return terms_of
+
+    def _weighted(self, terms):
+        """The sum of loss terms, each with the weight of its kind."""
+        weights = {"g_cycle": self.config.cycle_weight, "g_identity": self.config.identity_weight}
+        weights |= {"g_cam": self.config.cam_weight, "g_adv": self.config.adv_weight}
+        weights |= {"d_adv": self.config.adv_weight, "d_gp": self.config.adv_weight}
+        return tf.add_n([tf.zeros([]), *(weights["_".join(n.split("_")[:2])] * value for n, value in terms.items())])
+
+    def _scaled(self, loss, optimizer):
+        return optimizer.scale_loss(loss) if self.config.precision == "float16" else loss
+
+    def _apply(self, optimizer, networks, gradients, terms):
+        """Update the weights; returns the sums of the terms, by domain and in all."""
+        variables = [v for network in networks for v in network.trainable_variables]
+        player = next(iter(terms))[0]
+        sums = {
+            f"{player}_{domain}": self._weighted({n: v for n, v in terms.items() if n.endswith(f"_{domain}")})
+            for domain in "ab"
+        }
+        total = sums[f"{player}_a"] + sums[f"{player}_b"]
+        if self.model.config.flavor == "tf1" and self.config.weight_decay:
+            kernels = [v.value for v in variables if v.name == "kernel"]
+            sums[f"{player}_reg"] = self.config.weight_decay * losses.l2(kernels)
+            total += sums[f"{player}_reg"]
+        # The terms above are of the weights before the update.
+        with tf.control_dependencies([total]):
+            optimizer.apply(gradients, variables)
+        return {**sums, f"{player}_loss": total}
+
+
+def _variables(networks):
+    return [v.value for network in networks for v in network.trainable_variables]
+
+
+@contextlib.contextmanager
+def _tape(networks):
+    """A tape that watches the trainable weights of these networks and nothing else."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(_variables(networks))
+        yield tape
+
+
+def _after(dependencies, *tensors):
+    """The tensors, to be used only once the dependencies are computed."""
+    with tf.control_dependencies([d for d in dependencies if d is not None]):
+        return [tf.identity(tensor) for tensor in tensors]

@@ -1,0 +1,114 @@
+"""Trainer: the state of a training, one step of it, and its arrays for a checkpoint."""
+
+import keras
+import tensorflow as tf
+
+from ugatit_tf.config import TrainConfig
+from ugatit_tf.models import Generator
+from ugatit_tf.training.optimizer import Adam
+from ugatit_tf.training.schedule import learning_rate
+from ugatit_tf.training.step import TrainStep
+
+
+class Trainer:
+    """Trains a model; what it does next follows from its state and its configuration alone.
+
+    Args:
+        model: `ugatit_tf.UGATIT`, trained in place. Its precision becomes the configuration's.
+        config: `ugatit_tf.TrainConfig`.
+
+    Attributes:
+        steps: number of steps done.
+        averages: with `config.ema`, the averaged generators by name (`gen_a2b`, `gen_b2a`), else empty.
+    """
+
+    def __init__(self, model, config=None):
+        self.model = model
+        self.config = config = TrainConfig() if config is None else config
+        self.steps = 0
+        model.set_precision(config.precision)
+        self.optimizer_g = self._optimizer("optimizer_g", model.generators)
+        self.optimizer_d = self._optimizer("optimizer_d", model.discriminators)
+        self.averages = {name: _copy(net) for name, net in model.generators.items()} if config.ema else {}
+        pairs = [
+            (average, variable)
+            for name, network in self.averages.items()
+            for average, variable in zip(network.variables, model.networks[name].variables, strict=True)
+        ]
+        # On the CPU oneDNN's kernels beat XLA's (twice as fast here); on GPUs XLA fuses the norms.
+        gpu = bool(tf.config.list_logical_devices("GPU"))
+        self._train_step = TrainStep(model, config, self.optimizer_g, self.optimizer_d, pairs, jit_compile=gpu)
+
+    def _optimizer(self, name, networks):
+        optimizer = Adam(self.model.config.flavor, self.config.weight_decay, learning_rate=self.config.lr, name=name)
+        if self.config.precision == "float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=name)
+        optimizer.build([v for network in networks.values() for v in network.trainable_variables])
+        return optimizer
+
+    def step(self, real_a, real_b):
+        """One update of the discriminators and one of the generators (every `n_critic`-th step).
+
+        Args:
+            real_a, real_b: images of the two domains, float32 in [-1, 1], [N, H, W, 3].
+
+        Returns:
+            Every loss term by name, float32 scalars: unweighted terms `d_adv_{global,local}[_cam]_{a,b}`,
+            `d_gp[_cam]_{a,b}` (times gp_ld), `g_adv_..`, `g_cycle_..`, `g_identity_..`, `g_cam_{a,b}`; weighted sums
+            `d_a`, `d_b`, `d_loss`, `g_a`, `g_b`, `g_loss`; TF1's L2 terms `d_reg`, `g_reg`, part of the losses.
+            `g_*_a` are the terms of images of domain A: judged by its discriminators, or given back by its cycle.
+        """
+        names, values = self.step_values(real_a, real_b)
+        return dict(zip(names, tf.unstack(values), strict=True))
+
+    def step_values(self, real_a, real_b):
+        """As `step`, but `names, values` with the values in one float32 vector, which is read from the device at once."""
+        rate = learning_rate(self.steps, self.config, self.model.config.flavor)
+        names, values = self._train_step(real_a, real_b, self.steps, rate)
+        self.steps += 1
+        return names, values
+
+    @property
+    def sampling_generators(self):
+        """The generators to look at, by name: the averaged ones where there are any."""
+        return self.averages or self.model.generators
+
+    def arrays(self):
+        """Everything that the training's future depends on, as numpy arrays by name."""
+        state = {name: variable.numpy() for name, variable in self._state()}
+        return {**self.model.arrays(), **state, "steps": tf.constant(self.steps, tf.int64).numpy()}
+
+    def set_arrays(self, arrays, path):
+        """Take what `arrays` gave, all or nothing.
+
+        Raises:
+            ValueError: an array is missing or misshapen; nothing has changed.
+        """
+        state = self._state()
+        faults = [name for name, variable in state if name not in arrays or arrays[name].shape != tuple(variable.shape)]
+        if faults or "steps" not in arrays:
+            raise ValueError(f"{path} lacks the training state, or has it in another shape: {', '.join(faults[:10])}.")
+        self.model.set_arrays(arrays, path)
+        for name, variable in state:
+            variable.assign(arrays[name])
+        self.steps = int(arrays["steps"])
+
+    def _state(self):
+        """The variables beside the model's: both optimizers' (with their loss scale) and the averages."""
+        named = [
+            (f"{optimizer.name}/{index:04d}_{variable.name}", variable)
+            for optimizer in (self.optimizer_g, self.optimizer_d)
+            for index, variable in enumerate(optimizer.variables)
+        ]
+        for name, network in self.averages.items():
+            named += [(f"ema/{name}/{v.path.partition('/')[2]}", v) for v in network.variables]
+        return named
+
+
+def _copy(network):
+    """A generator of the same weights."""
+    copy = Generator.from_config(network.get_config())
+    copy.set_precision(network.precision)
+    for mine, other in zip(copy.variables, network.variables, strict=True):
+        mine.assign(other)
+    return copy

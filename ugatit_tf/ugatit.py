@@ -1,0 +1,155 @@
+"""UGATIT: the two generators and four discriminators, made from a configuration or from anybody's checkpoint."""
+
+import pathlib
+import warnings
+
+from ugatit_tf.config import ModelConfig, RunConfig
+from ugatit_tf.models import Discriminator, Generator
+from ugatit_tf.weights import archive, pytorch, tf1
+
+CHECKPOINT_DIR = "checkpoint"
+
+
+class UGATIT:
+    """The six networks of U-GAT-IT, as attributes and in `networks`.
+
+    Args:
+        config: `ugatit_tf.ModelConfig`.
+        seed: decides the initial weights.
+
+    Attributes:
+        gen_a2b, gen_b2a: `Generator`, called as `net(images, training=False)`: image, cam_logit, heatmap.
+        dis_global_a, dis_local_a, dis_global_b, dis_local_b: `Discriminator`: logit, cam_logit, heatmap.
+        generators, discriminators, networks: the two, the four and all six by name.
+    """
+
+    def __init__(self, config=None, seed=0):
+        config = ModelConfig() if config is None else config
+        self._hold(config, _build(config, seed))
+
+    def _hold(self, config, networks):
+        self.config = config
+        self.networks = networks
+        for name, network in networks.items():
+            setattr(self, name, network)
+        self.generators = {name: net for name, net in networks.items() if name.startswith("gen")}
+        self.discriminators = {name: net for name, net in networks.items() if name.startswith("dis")}
+
+    @classmethod
+    def load(cls, path, ema=True, **overrides):
+        """The model that a checkpoint holds, its configuration found from the checkpoint itself.
+
+        Args:
+            path: a run folder (its newest whole checkpoint), one checkpoint file of a run (`step-*.npz`), the prefix of
+                an official TF1 checkpoint (`.../UGATIT.model-100000`), or an official PyTorch `.pt`.
+            ema: of a run that kept an average of its generators, take the average.
+            overrides: for official checkpoints, fields of `ModelConfig` that the weights cannot show, for example
+                `smoothing=False`, or `img_size=128` for a light model.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+            ValueError: what is there is not such a checkpoint, or torn; nothing is loaded by halves.
+        """
+        path = pathlib.Path(path)
+        model = cls.__new__(cls)
+
+        def build(config):
+            networks = _build(config)
+            model._hold(config, networks)
+            return networks
+
+        if path.is_dir() or path.suffix == ".npz":
+            if overrides:
+                raise ValueError(f"A run's checkpoint knows its configuration; received {overrides} beside {path}.")
+            arrays, text = _read_run(path)
+            build(RunConfig.from_json(text).model)
+            model.set_arrays(arrays, path, ema=ema)
+        elif path.suffix in (".pt", ".pth"):
+            pytorch.load(path, build, **overrides)
+        elif path.with_name(f"{path.name}.index").exists():
+            tf1.load(path, build, **overrides)
+        else:
+            raise FileNotFoundError(
+                f"No checkpoint at {path}. Expected a run folder, a step-*.npz of one, the prefix of an official TF1 "
+                "checkpoint (without .index), or an official PyTorch .pt file."
+            )
+        return model
+
+    def arrays(self):
+        """Every variable as a numpy array, by `network/path`; spectral-norm vectors included."""
+        return {name: variable.numpy() for name, variable in self._named_variables()}
+
+    def set_arrays(self, arrays, path, ema=False):
+        """Take the arrays that `arrays` gave; entries of other names are left alone.
+
+        Args:
+            arrays: name to array.
+            path: where they come from, for the error.
+            ema: prefer a generator's average, `ema/network/path`, where there is one.
+
+        Raises:
+            ValueError: an array is missing or misshapen; nothing has changed.
+        """
+        named = self._named_variables()
+        chosen = {}
+        for name, _ in named:
+            averaged = f"ema/{name}"
+            chosen[name] = arrays[averaged if ema and averaged in arrays else name] if name in arrays else None
+        faults = [name for name, v in named if chosen[name] is None or chosen[name].shape != tuple(v.shape)]
+        if faults:
+            raise ValueError(f"{path} lacks these arrays, or has them in another shape: {', '.join(faults[:10])}.")
+        for name, variable in named:
+            variable.assign(chosen[name])
+
+    def _named_variables(self):
+        return [
+            (f"{key}/{variable.path.partition('/')[2]}", variable)
+            for key, network in self.networks.items()
+            for variable in network.variables
+        ]
+
+    def set_precision(self, precision):
+        """Compute in `"float32"`, `"bfloat16"` or `"float16"` from now on; the weights stay float32."""
+        for network in self.networks.values():
+            network.set_precision(precision)
+
+    def count_params(self):
+        """Number of trainable weights of each network, by name."""
+        return {
+            name: sum(int(v.value.shape.num_elements()) for v in network.trainable_variables)
+            for name, network in self.networks.items()
+        }
+
+
+def _build(config, seed=0):
+    generator = {
+        "flavor": config.flavor,
+        "light": config.light,
+        "ch": config.ch,
+        "n_res": config.n_res,
+        "img_size": config.img_size,
+        "smoothing": config.smoothing,
+    }
+    discriminator = {"flavor": config.flavor, "ch": config.ch, "sn": config.sn}
+    levels = {"global": config.n_dis - 1, "local": config.n_dis - 3}
+    networks = {}
+    for name in ("gen_a2b", "gen_b2a"):
+        networks[name] = Generator(**generator, seed=[seed, len(networks)], name=name)
+    for name in ("dis_global_a", "dis_local_a", "dis_global_b", "dis_local_b"):
+        networks[name] = Discriminator(
+            **discriminator, levels=levels[name.split("_")[1]], seed=[seed, len(networks)], name=name
+        )
+    return networks
+
+
+def _read_run(path):
+    """Arrays and configuration text of a run folder's newest whole checkpoint, or of one checkpoint file."""
+    if path.suffix == ".npz":
+        return archive.read(path)
+    newest = archive.read_newest(path / CHECKPOINT_DIR, lambda text: warnings.warn(text, stacklevel=4))
+    if newest is None:
+        raise FileNotFoundError(
+            f"{path} is no run folder with a checkpoint: expected {path / CHECKPOINT_DIR}/step-*.npz. For an official "
+            "TF1 checkpoint give its prefix, .../UGATIT.model-100000."
+        )
+    return newest[1], newest[2]

@@ -1,0 +1,100 @@
+"""A run's checkpoint file: named arrays and the run's configuration, in one .npz.
+
+The format is numpy's own, so that anybody can read the weights with `numpy.load`; every member carries a CRC, so that
+a torn file is noticed. A file is written beside its place, synced, and put there by one rename.
+"""
+
+import os
+import pathlib
+import re
+import zipfile
+import zlib
+
+import numpy as np
+
+_CONFIG = "config.json"
+
+
+def write(path, arrays, config):
+    """Write a checkpoint atomically: after a crash at any moment, `path` is whole or absent.
+
+    Args:
+        path: of the `.npz` to make.
+        arrays: name to numpy array.
+        config: JSON text.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **{_CONFIG: np.array(config)}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read(path):
+    """Read a checkpoint whole.
+
+    Returns:
+        `arrays, config`: name to array, and the JSON text.
+
+    Raises:
+        ValueError: the file is torn, or is no checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, str(arrays.pop(_CONFIG))
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        EOFError,
+        KeyError,
+        AttributeError,
+        NotImplementedError,
+    ) as error:
+        raise ValueError(f"{path} is torn, or no checkpoint of ugatit_tf ({error}).") from error
+
+
+def list_checkpoints(folder):
+    """The checkpoint files of a folder, oldest first."""
+    found = [path for path in pathlib.Path(folder).glob("step-*.npz") if re.fullmatch(r"step-\d{8,}", path.stem)]
+    return sorted(found, key=step_of)
+
+
+def step_of(path):
+    """The number of steps that a checkpoint file's name tells."""
+    return int(pathlib.Path(path).stem.removeprefix("step-"))
+
+
+def read_newest(folder, warn):
+    """The newest checkpoint of a folder that is whole.
+
+    Args:
+        folder: where the checkpoints are.
+        warn: function of a text, told of each torn file that was passed over.
+
+    Returns:
+        `path, arrays, config`, or None if the folder holds no checkpoint at all.
+
+    Raises:
+        ValueError: there are checkpoints and all of them are torn.
+    """
+    paths = list_checkpoints(folder)
+    for path in reversed(paths):
+        try:
+            return path, *read(path)
+        except ValueError as error:
+            warn(f"{error} Trying the one before.")
+    if paths:
+        raise ValueError(f"All {len(paths)} checkpoints in {folder} are torn. Move them away to start afresh.")
+    return None

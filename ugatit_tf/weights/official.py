@@ -1,0 +1,72 @@
+"""Moving the arrays of an official checkpoint into the six networks, all or nothing."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One entry of an official checkpoint: its name, our variable, and how its array becomes ours."""
+
+    name: str
+    variable: object
+    convert: Callable[[np.ndarray], np.ndarray] = np.asarray
+
+
+def assign(entries, arrays, path):
+    """Give every entry's variable its array.
+
+    Args:
+        entries: list of `Entry`.
+        arrays: name to array, nothing missing and nothing over.
+        path: of the checkpoint, for the error.
+
+    Raises:
+        ValueError: entries are missing, surplus, misshapen or not finite; it names them, and no variable has changed.
+    """
+    expected = {entry.name: entry for entry in entries}
+    faults = [f"missing: {name}" for name in expected if name not in arrays]
+    faults += [f"surplus: {name}" for name in arrays if name not in expected]
+    converted = []
+    for name, entry in expected.items():
+        if name not in arrays:
+            continue
+        try:
+            value = entry.convert(arrays[name])
+        except ValueError:  # an array that cannot even be laid out as the variable is
+            value = None
+        if value is None or value.shape != tuple(entry.variable.shape):
+            faults.append(f"misshapen: {name} has shape {arrays[name].shape}, for {tuple(entry.variable.shape)} here")
+        elif not np.issubdtype(value.dtype, np.floating) or not np.isfinite(value).all():
+            faults.append(f"not finite numbers: {name}")
+        else:
+            converted.append((entry.variable, value))
+    if faults:
+        shown = "\n  ".join(faults[:20])
+        more = f"\n  ... and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise ValueError(
+            f"{path} does not hold the weights of this model, and nothing was loaded:\n  {shown}{more}\n"
+            "Is it a checkpoint of the official U-GAT-IT, complete and unchanged?"
+        )
+    for variable, value in converted:
+        variable.assign(value.astype("float32"))
+
+
+def require(arrays, name, path):
+    """The array under a name that tells the model's shape, or a ValueError that names it."""
+    if name not in arrays:
+        raise ValueError(
+            f"{path} holds no entry {name!r}, so it is no official U-GAT-IT checkpoint; it begins with "
+            f"{sorted(arrays)[:5]}."
+        )
+    return arrays[name]
+
+
+def image_size_of(inputs, channels, path):
+    """The img_size of a full generator, whose first hidden layer has `inputs` = (img_size / 4)^2 * channels inputs."""
+    side = round((inputs / channels) ** 0.5)
+    if side * side * channels != inputs:
+        raise ValueError(f"{path}: {inputs} inputs of the gamma/beta layers are no square map of {channels} channels.")
+    return 4 * side
