@@ -66,7 +66,7 @@ class ModelConfig:
             f"img_size must be a positive multiple of 4; received {self.img_size}. "
             f"Use {max(4, self.img_size // 4 * 4)} or {max(8, self.img_size // 4 * 4 + 4)}.",
         )
-        smallest = 3 * 2 ** (self.n_dis - 1)
+        smallest, deepest = 3 * 2 ** (self.n_dis - 1), (self.img_size // 3).bit_length()
         _require(
             self.img_size >= smallest,
             f"n_dis={self.n_dis} needs an img_size of at least {smallest}; received {self.img_size}. "
@@ -175,6 +175,7 @@ class RunConfig:
         save_freq: steps between checkpoints (a last one is written at the end).
         log_freq: steps between readings of the losses (progress line, TensorBoard, JSON lines).
         keep: number of checkpoints kept.
+        checkpoint_dir, result_dir, log_dir, sample_dir: names of the folders inside the run folder.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -184,9 +185,22 @@ class RunConfig:
     save_freq: int = 1000
     log_freq: int = 50
     keep: int = 2
+    checkpoint_dir: str = "checkpoint"
+    result_dir: str = "results"
+    log_dir: str = "logs"
+    sample_dir: str = "samples"
 
     def __post_init__(self):
         _at_least(self, 1, "print_freq", "save_freq", "log_freq", "keep")
+        folders = ("checkpoint_dir", "result_dir", "log_dir", "sample_dir")
+        for name in folders:
+            value = getattr(self, name)
+            _require(
+                value not in ("", ".", "..") and "/" not in value and "\\" not in value,
+                f"{name} names a folder inside the run folder, such as {name[:-4]!r}; received {value!r}. "
+                "Use --run_dir to place the run elsewhere.",
+            )
+        _require(len({getattr(self, name) for name in folders}) == len(folders), f"{', '.join(folders)} must differ.")
 
     def to_json(self):
         return json.dumps(dataclasses.asdict(self), indent=2)

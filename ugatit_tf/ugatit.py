@@ -7,8 +7,6 @@ from ugatit_tf.config import ModelConfig, RunConfig
 from ugatit_tf.models import Discriminator, Generator
 from ugatit_tf.weights import archive, pytorch, tf1
 
-CHECKPOINT_DIR = "checkpoint"
-
 
 class UGATIT:
     """The six networks of U-GAT-IT, as attributes and in `networks`.
@@ -146,10 +144,13 @@ def _read_run(path):
     """Arrays and configuration text of a run folder's newest whole checkpoint, or of one checkpoint file."""
     if path.suffix == ".npz":
         return archive.read(path)
-    newest = archive.read_newest(path / CHECKPOINT_DIR, lambda text: warnings.warn(text, stacklevel=4))
+    config = path / "config.json"
+    run = RunConfig.from_json(config.read_text()) if config.exists() else RunConfig()
+    folder = path / run.checkpoint_dir
+    newest = archive.read_newest(folder, lambda text: warnings.warn(text, stacklevel=4))
     if newest is None:
         raise FileNotFoundError(
-            f"{path} is no run folder with a checkpoint: expected {path / CHECKPOINT_DIR}/step-*.npz. For an official "
+            f"{path} is no run folder with a checkpoint: expected {folder}/step-*.npz. For an official "
             "TF1 checkpoint give its prefix, .../UGATIT.model-100000."
         )
     return newest[1], newest[2]

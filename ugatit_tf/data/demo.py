@@ -272,7 +272,7 @@ def draw_photo(portrait, size=128):
     face = canvas.mask(outline, blur=0.006)
     canvas.paint(face, _lit_skin(canvas, portrait) * (1 + 0.012 * rng.standard_normal((size, size), np.float32)))
     _features_photo(canvas, portrait)
-    if False:
+    if portrait.glasses:
         _glasses(canvas, 0.06 * portrait.turn, 0.0, 0.205, 0.15, 0.12, _color(0.1, 0.09, 0.1))
 
     front = _front_photo(portrait, rng)
@@ -441,7 +441,7 @@ def draw_anime(portrait, size=128):
             shape(_ellipse(side * 0.52, 0.14, 0.06, 0.1), skin_dark)
     area = shape(face, skin, 1 - canvas.mask(_moved(face, 0.07 * light, -0.05)), skin_dark)
     _features_anime(canvas, portrait, skin, ink)
-    if False:
+    if portrait.glasses:
         _glasses(canvas, turn, 0.17, 0.255, 0.2, 0.19, _color(0.2, 0.14, 0.18))
 
     # The hair over the face: its shadow, two tones, strands and a zigzag of gloss.

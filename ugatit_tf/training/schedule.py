@@ -4,8 +4,8 @@
 def learning_rate(step, config, flavor):
     """The learning rate of a step: constant until the decay starts, then linear towards 0.
 
-    `tf1` lowers it once per epoch, so that the last epoch still runs at `lr / (epoch - decay_epoch)`; `pytorch` lowers it
-    at every step and reaches 0 at the last one.
+    `tf1` lowers it once per epoch, so that the last epoch still runs at `lr / (epoch - decay_epoch)`; `pytorch` lowers
+    it at every step and reaches 0 at the last one.
 
     Args:
         step: counted from 0.

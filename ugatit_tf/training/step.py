@@ -13,11 +13,11 @@ DEPTHS = ("global", "local")
 class TrainStep:
     """The reference's step, in one `tf.function`.
 
-    It computes what the official codes compute and saves work where the numbers stay the same: each generator runs once,
-    on a batch of the images to translate and those of its target domain (translation and identity), for both updates;
-    each discriminator sees real and translated images as one batch. The generators' gradient is taken in parts (each
-    discriminator, each cycle, then the first pass), in an order that `tf.control_dependencies` keeps, so that one
-    part's activations are gone before the next part's are made.
+    It computes what the official codes compute and saves work where the numbers stay the same: each generator runs
+    once, on a batch of the images to translate and those of its target domain (translation and identity), for both
+    updates; each discriminator sees real and translated images as one batch. The generators' gradient is taken in
+    parts (each discriminator, each cycle, then the first pass), in an order that `tf.control_dependencies` keeps, so
+    that one part's activations are gone before the next part's are made.
 
     Args:
         model: `ugatit_tf.UGATIT`.
@@ -146,7 +146,7 @@ class TrainStep:
         """Gradient penalties on one interpolate an image, for logits and CAM logits of both depths."""
         seed = tf.stack([self.config.seed, 4 * step + 2 * (domain == "b")])
         if self.config.gan_type == "dragan":
-            noise = tf.random.stateless_uniform(tf.shape(real), seed + [0, 1])
+            noise = tf.random.stateless_uniform(tf.shape(real), tf.stack([seed[0], seed[1] + 1]))
             fake = real + 0.5 * tf.math.reduce_std(real) * noise
         alpha = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
         between = real + alpha * (fake - real)

@@ -62,7 +62,7 @@ class Trainer:
         return dict(zip(names, tf.unstack(values), strict=True))
 
     def step_values(self, real_a, real_b):
-        """As `step`, but `names, values` with the values in one float32 vector, which is read from the device at once."""
+        """As `step`, but `names, values`: one float32 vector, which is read from the device at once."""
         rate = learning_rate(self.steps, self.config, self.model.config.flavor)
         names, values = self._train_step(real_a, real_b, self.steps, rate)
         self.steps += 1

@@ -1,0 +1,42 @@
+"""`ugatit COMMAND`: finds the command's module, and turns expected errors into one message."""
+
+import importlib
+import os
+import sys
+
+from ugatit_tf import __version__
+from ugatit_tf.cli.flags import UsageError, fail
+
+COMMANDS = {"train": "train a model on two folders of images, or translate a dataset's test images with it"}
+
+
+def main(arguments=None):
+    """Run a command line; returns the exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n\nCommands:")
+        for name, text in COMMANDS.items():
+            print(f"  {name:8} {text}")
+        print("\n`ugatit COMMAND --help` explains a command's flags.")
+        return 0
+    if arguments[0] == "--version":
+        print(f"ugatit-tf {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        fail(f"there is no command {name!r}; there is: {', '.join(COMMANDS)}.")
+        return 2
+    # TensorFlow's own start-up messages hide ours; whoever wants them sets the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return importlib.import_module(f"ugatit_tf.cli.{name}").main(rest)
+    except UsageError as error:
+        fail(error)
+        return 2
+    except (ValueError, OSError, ArithmeticError) as error:
+        if os.environ.get("UGATIT_TRACEBACK"):
+            raise
+        return fail(error)
+    except KeyboardInterrupt:
+        fail("stopped.")
+        return 130

@@ -1,0 +1,114 @@
+"""The training loop: steps, and what happens between them."""
+
+import contextlib
+import signal
+import time
+
+import numpy as np
+
+from ugatit_tf.training.schedule import learning_rate
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss became infinite or not a number."""
+
+
+def fit(trainer, batches, run, store, reporter, draw_samples):
+    """Train until the configured number of steps, or until a signal asks to stop.
+
+    Losses stay on the device and are read every `run.log_freq` steps, and before every checkpoint, so that no
+    checkpoint can hold weights from after a loss that was not finite.
+
+    Args:
+        trainer: `Trainer`, fresh or restored.
+        batches: pairs of image batches, beginning with the one of step `trainer.steps`.
+        run: `ugatit_tf.RunConfig`.
+        store: `CheckpointStore`.
+        reporter: `Reporter`.
+        draw_samples: function without arguments, returning PIL images by name.
+
+    Returns:
+        Whether all steps are done (otherwise a signal stopped them; either way the state is saved).
+
+    Raises:
+        NonFiniteLossError: names the step and the terms; the last checkpoint is from before.
+        OSError: a checkpoint cannot be written.
+    """
+    total = run.train.total_steps
+    unread, saved = [], trainer.steps
+    began = time.monotonic()
+    with _signals() as stopping:
+        for real_a, real_b in batches:
+            if trainer.steps >= total or stopping:
+                break
+            unread.append(trainer.step_values(real_a, real_b))
+            step = trainer.steps
+
+            def due(freq, step=step):
+                return step % freq == 0 or step == total
+
+            if due(run.log_freq) or due(run.save_freq) or due(run.print_freq) or stopping:
+                means = _read(unread, step)
+                rate = len(unread) / max(1e-9, time.monotonic() - began)
+                reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate)
+                unread = []
+                if due(run.print_freq):
+                    for name, picture in draw_samples().items():
+                        reporter.images(step, name, picture)
+                    reporter.rho(step, _rhos(trainer.model))
+                if due(run.save_freq):
+                    store.save(trainer)
+                    saved = step
+                began = time.monotonic()
+        if trainer.steps > saved:
+            if unread:
+                _read(unread, trainer.steps)
+            store.save(trainer)
+    return trainer.steps >= total
+
+
+def _read(unread, last_step):
+    """The mean of each loss term over some steps, after a look at every single one."""
+    collected = {}
+    for offset, (names, values) in enumerate(unread, start=1 - len(unread)):
+        values = np.asarray(values)
+        if not np.isfinite(values).all():
+            bad = [f"{name} = {value}" for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
+            raise NonFiniteLossError(
+                f"Loss not finite at step {last_step + offset}: {', '.join(bad)}. No checkpoint holds it. "
+                "Resuming would arrive here again: start from the last checkpoint with --init and another --run_dir, a "
+                "lower --lr, or another --precision (float32, or bfloat16 instead of float16)."
+            )
+        for name, value in zip(names, values, strict=True):
+            collected.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in collected.items()}
+
+
+def _rhos(model):
+    return {
+        f"rho/{network}/{variable.path.partition('/')[2].removesuffix('/rho')}": variable.numpy()
+        for network, generator in model.generators.items()
+        for variable in generator.trainable_variables
+        if variable.name == "rho"
+    }
+
+
+@contextlib.contextmanager
+def _signals():
+    """Yields a list that becomes true at SIGTERM or Ctrl-C; a second one acts at once, as it always did."""
+    received = []
+    former = {}
+
+    def note(number, frame):
+        received.append(number)
+        for name, handler in former.items():
+            signal.signal(name, handler)
+
+    with contextlib.suppress(ValueError):  # signals can be handled in the main thread only
+        for name in (signal.SIGTERM, signal.SIGINT):
+            former[name] = signal.signal(name, note)
+    try:
+        yield received
+    finally:
+        for name, handler in former.items():
+            signal.signal(name, handler)
