@@ -72,7 +72,7 @@ class Command:
             raise UsageError(f"{error} See --help.") from error
         if stray:
             raise UsageError(
-                f"Not understood: {' '.join(stray)}. Values belong behind a flag: --name value. See --help for the flags."
+                f"Not understood: {' '.join(stray)}. Values belong behind a flag: --name value. See --help."
             )
         return self.values.flag_values_dict()
 

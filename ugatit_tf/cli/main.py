@@ -14,7 +14,7 @@ def main(arguments=None):
     """Run a command line; returns the exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n\nCommands:")
+        print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n")
         for name, text in COMMANDS.items():
             print(f"  {name:8} {text}")
         print("\n`ugatit COMMAND --help` explains a command's flags.")

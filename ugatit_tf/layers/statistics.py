@@ -1,9 +1,9 @@
 """Means, variances and the one multiply-add that the norms of U-GAT-IT share.
 
-Every norm here is `centred * scale + shift`, where `centred` is the map less its channels' means, and scale and shift are
-given per image and channel. AdaLIN and LIN need the statistics of a whole image as well; they follow from those of its
-channels (law of total variance), so the map is not read again for them. All of it is computed in float32, and kept for
-the backward pass in the precision of the map.
+Every norm here is `centred * scale + shift`, where `centred` is the map less its channels' means, and scale and shift
+are given per image and channel. AdaLIN and LIN need the statistics of a whole image as well; they follow from those of
+its channels (law of total variance), so the map is not read again for them. All of it is computed in float32, and kept
+for the backward pass in the precision of the map.
 """
 
 from keras import ops

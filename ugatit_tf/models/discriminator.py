@@ -77,7 +77,7 @@ class Discriminator(Network):
             if size is not None and size < smallest:
                 raise ValueError(
                     f"A discriminator of {self.levels} stride-2 levels needs images of at least {smallest} px; received "
-                    f"images of shape {tuple(shape)}. Use larger images or a smaller n_dis."
+                    f"images of shape {tuple(shape)}. Use larger ones or a smaller n_dis."
                 )
 
 

@@ -164,8 +164,8 @@ class Generator(Network):
                 continue
             if not self.light and size != self.img_size:
                 raise ValueError(
-                    f"This full generator was built for {self.img_size} px: give images of {self.img_size}x{self.img_size}, "
-                    f"or use a light generator, which takes any multiple of 4. Received images of shape {tuple(shape)}."
+                    f"This full generator was built for {self.img_size} px: give images of that height and width, or "
+                    f"use a light generator, which takes any multiple of 4. Received images of shape {tuple(shape)}."
                 )
             if size % 4 or size < 8:
                 below, above = max(8, size // 4 * 4), max(8, size // 4 * 4 + 4)

@@ -27,7 +27,8 @@ class Adam(keras.optimizers.Adam):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         if self.l2 and (self.flavor == "pytorch" or self._trainable_variables[index].name == "kernel"):
-            gradient = gradient + self.l2 * variable
+            with tf.control_dependencies([gradient]):  # or all products would be made, and held, beforehand
+                gradient = gradient + self.l2 * variable
         step = ops.cast(self.iterations + 1, "float32")
         beta_1_power, beta_2_power = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
         # PyTorch divides by sqrt(v / (1 - beta_2^t)) + epsilon; with the correction taken out of the root it is this.

@@ -66,11 +66,13 @@ class TrainStep:
             direct_loss = self._scaled(self._weighted(direct), self.optimizer_g)
 
         # D
-        terms, d_gradients = self._discriminator_part("a", real_a, fake_b2a, step)
-        real_b, fake_a2b_d = _after(d_gradients, real_b, fake_a2b)
-        b_terms, b_gradients = self._discriminator_part("b", real_b, fake_a2b_d, step)
-        terms |= b_terms
-        terms |= self._apply(self.optimizer_d, self.model.discriminators.values(), d_gradients + b_gradients, terms)
+        terms, gradients = {}, []
+        for domain, real, fake in (("a", real_a, fake_b2a), ("b", real_b, fake_a2b)):
+            with tf.control_dependencies([fake, *gradients]):
+                part_terms, part_gradients = self._discriminator_part(domain, real, fake, step)
+            terms |= part_terms
+            gradients += part_gradients
+        terms |= self._apply(self.optimizer_d, self.model.discriminators.values(), gradients, terms)
 
         # G
         if update_generators:
@@ -84,8 +86,8 @@ class TrainStep:
                     *((self._adversarial_part(judge, depth), ()) for depth in DEPTHS),
                     (self._cycle_part(domain, real, back), (self.model.networks[back],)),
                 ):
-                    (watched,) = _after(done, fake)
-                    part_terms, into_fake, gradients = self._part(part, watched, networks)
+                    with tf.control_dependencies(done):
+                        part_terms, into_fake, gradients = self._part(part, fake, networks)
                     done = [into_fake, *gradients]
                     g_terms |= part_terms
                     into_fakes[judge] += into_fake
@@ -205,8 +207,9 @@ class TrainStep:
         }
         total = sums[f"{player}_a"] + sums[f"{player}_b"]
         if self.model.config.flavor == "tf1" and self.config.weight_decay:
-            kernels = [v.value for v in variables if v.name == "kernel"]
-            sums[f"{player}_reg"] = self.config.weight_decay * losses.l2(kernels)
+            with tf.control_dependencies(gradients):
+                kernels = [v.value for v in variables if v.name == "kernel"]
+                sums[f"{player}_reg"] = self.config.weight_decay * losses.l2(kernels)
             total += sums[f"{player}_reg"]
         # The terms above are of the weights before the update.
         with tf.control_dependencies([total]):
@@ -224,9 +227,3 @@ def _tape(networks):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(_variables(networks))
         yield tape
-
-
-def _after(dependencies, *tensors):
-    """The tensors, to be used only once the dependencies are computed."""
-    with tf.control_dependencies([d for d in dependencies if d is not None]):
-        return [tf.identity(tensor) for tensor in tensors]

@@ -1,0 +1,300 @@
+"""`ugatit train`: train a model on two folders of images (`--phase train`), or use it on the test images (`test`)."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+
+from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
+
+SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
+
+SUMMARY = """\
+Usage: ugatit train --dataset NAME [flags]        (or: python train.py --dataset NAME [flags])
+
+Trains U-GAT-IT on dataset/NAME/{trainA,trainB} and shows its progress on dataset/NAME/{testA,testB}. Stop it with Ctrl-C
+and give the same command again: it goes on where it stopped. `--dataset demo` needs no files: the program draws them.
+`--phase test` translates the test images with what was trained.
+
+Everything of a run is in one folder (--run_dir, by default runs/UGATIT[_light]_NAME):
+  config.json   checkpoint/   logs/ (TensorBoard and losses.jsonl)   samples/ (sheets)   results/ (of --phase test)
+TF1's four directory flags name the last four; they are names inside the run folder, not paths.
+
+A first try on a computer without a GPU:
+  ugatit train --dataset demo --light --ch 16 --img_size 64 --n_dis 5 --epoch 4 --iteration 500 --print_freq 500"""
+
+
+def make_command():
+    """The command with all its flags: TF1's with its names and defaults, and a few of ours."""
+    model, train, data, run = ModelConfig(), TrainConfig(), DataConfig(), RunConfig()
+    command = Command("train", SUMMARY)
+
+    command.group("What to do")
+    command.choice("phase", "train", ("train", "test"), "Train, or translate the test images with a trained model.")
+    command.string(
+        "dataset",
+        data.dataset,
+        "Folder below --data_dir with trainA, trainB, testA and testB; demo, which is drawn; or tfds:cycle_gan/NAME, "
+        "which is fetched once with TensorFlow Datasets.",
+    )
+    command.string("data_dir", data.data_dir, "Where the datasets are.")
+    command.boolean("dry_run", False, "Check everything, print the configuration and parameter counts, and stop.")
+
+    command.group("Model")
+    command.boolean(
+        "light", model.light, "The light generator: 10.6 M weights instead of 279 M, a little less quality."
+    )
+    command.choice("flavor", model.flavor, FLAVORS, "Which official implementation to follow; see docs/parity.md.")
+    command.integer("img_size", model.img_size, "Width and height of the images in pixels, a multiple of 4.")
+    command.integer("img_ch", model.img_ch, "Image channels; only 3 is possible.")
+    command.integer("ch", model.ch, "Base number of channels. Time and memory grow with its square.")
+    command.integer("n_res", model.n_res, "Number of residual blocks.")
+    command.integer("n_dis", model.n_dis, "Number of discriminator layers; 6 needs 96 px, 5 needs 48 px.")
+    command.boolean("smoothing", model.smoothing, "AdaLIN smoothing (flavor tf1).")
+    command.boolean("sn", model.sn, "Spectral normalisation in the discriminators (off: flavor tf1 only).")
+
+    command.group("Training")
+    command.integer("epoch", train.epoch, "Number of epochs.")
+    command.integer("iteration", train.iteration, "Number of steps in an epoch.")
+    command.integer("batch_size", train.batch_size, "Images of each domain in a step.")
+    command.float("lr", train.lr, "Learning rate.")
+    command.boolean("decay_flag", train.decay_flag, "Lower the learning rate from --decay_epoch on.")
+    command.integer("decay_epoch", None, "Epoch in which the decay begins (default: half of --epoch, so 50 of 100).")
+    command.choice(
+        "precision", train.precision, PRECISIONS, "Precision of the maps; bfloat16 is the fast one, on new CPUs too."
+    )
+    command.float("ema", train.ema, "Decay of an average of the generators' weights, for example 0.999; 0: none.")
+    command.boolean("augment_flag", train.augment_flag, "Flip, enlarge and crop the training images at random.")
+    command.integer("seed", train.seed, "Every random draw follows from it.")
+
+    command.group("Losses")
+    command.choice("gan_type", train.gan_type, GAN_TYPES, "Adversarial loss.")
+    command.float("GP_ld", train.gp_ld, "Weight of the gradient penalty (wgan-gp, wgan-lp, dragan).")
+    command.float("adv_weight", train.adv_weight, "Weight of the adversarial loss.")
+    command.float("cycle_weight", train.cycle_weight, "Weight of the cycle loss.")
+    command.float("identity_weight", train.identity_weight, "Weight of the identity loss.")
+    command.float("cam_weight", train.cam_weight, "Weight of the CAM loss. With 1000, g losses near 1000 are normal.")
+    command.integer("n_critic", train.n_critic, "Update the generators at every n-th step only.")
+    command.float("weight_decay", train.weight_decay, "Weight decay, in the manner of the flavor.")
+
+    command.group("Watching, stopping, going on")
+    command.integer("print_freq", run.print_freq, "Steps between sample sheets.")
+    command.integer("save_freq", run.save_freq, "Steps between checkpoints.")
+    command.integer("log_freq", run.log_freq, "Steps between two readings of the losses.")
+    command.integer("keep", run.keep, "Number of checkpoints kept.")
+    command.boolean(
+        "resume", True, "Go on from the run folder's last checkpoint; with --noresume an old run is an error."
+    )
+    command.string("init", None, "Begin a new run from the weights of a run, or of an official checkpoint.")
+    command.string(
+        "checkpoint", None, "For --phase test: a checkpoint other than the run's last; official ones also work."
+    )
+
+    command.group("Folders")
+    command.string("run_dir", None, "Folder of this run (default: runs/UGATIT[_light]_NAME).")
+    for name, text in (
+        ("checkpoint_dir", "checkpoints"),
+        ("result_dir", "results of --phase test"),
+        ("log_dir", "logs"),
+        ("sample_dir", "sample sheets"),
+    ):
+        command.string(name, getattr(run, name), f"Name of the folder for {text}, inside the run folder.")
+    return command
+
+
+def main(arguments):
+    """Run the command; returns the exit code."""
+    command = make_command()
+    values = command.parse(arguments)
+    if values is None:
+        return 0
+    try:
+        run = _run_config(values)
+    except ValueError as error:
+        raise UsageError(error) from error
+    if values["phase"] == "test":
+        _refuse(command, "test", "init", "dry_run")
+        return _test(command, values, run)
+    _refuse(command, "train", "checkpoint")
+    return _train(values, run)
+
+
+def _refuse(command, phase, *names):
+    given = [f"--{name}" for name in names if command.given(name)]
+    if given:
+        raise UsageError(f"{', '.join(given)} has no meaning with --phase {phase}.")
+
+
+def _run_config(values):
+    values = {("gp_ld" if name == "GP_ld" else name): value for name, value in values.items()}
+    parts = {
+        name: part(**{field.name: values[field.name] for field in dataclasses.fields(part)})
+        for name, part in (("model", ModelConfig), ("train", TrainConfig), ("data", DataConfig))
+    }
+    own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in parts]
+    return RunConfig(**parts, **{name: values[name] for name in own})
+
+
+def _run_dir(values, run):
+    if values["run_dir"]:
+        return pathlib.Path(values["run_dir"])
+    dataset = re.sub(r"[^\w.-]+", "_", run.data.dataset)
+    return pathlib.Path("runs") / f"UGATIT{'_light' if run.model.light else ''}_{dataset}"
+
+
+def _dataset(run, need):
+    """The dataset's files, drawn or fetched first where its name asks for that, and checked."""
+    from ugatit_tf.data import demo, images, tfds
+
+    folder = run.data.path
+    if run.data.dataset == "demo" and not demo.demo_ready(folder):
+        print(f"Drawing the demo set into {folder} ...", flush=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        demo.write_demo(folder)
+    if run.data.dataset.startswith("tfds:"):
+        tfds.write_tfds(run.data.dataset, folder)
+    dataset = images.load_dataset(folder, need=need)
+    for path, reason in dataset.bad:
+        print(f"Left out: {path}: {reason}")
+    counts = ", ".join(f"{len(getattr(dataset, name))} {name}" for name in ("train_a", "train_b", "test_a", "test_b"))
+    print(f"Dataset {folder}: {counts}")
+    return dataset
+
+
+def _load_images(paths, size):
+    import numpy as np
+
+    from ugatit_tf.data import pipeline
+
+    return np.concatenate([image for image, _ in pipeline.test_batches(paths, size)]) if paths else None
+
+
+def _prepare_device(run):
+    import tensorflow as tf
+
+    from ugatit_tf.training.reporting import device_report
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    print(device_report(run.model, run.train, names, len(os.sched_getaffinity(0))), flush=True)
+
+
+def _describe(model):
+    counts = model.count_params()
+    rows = [f"  {name:14} {count:>13,}" for name, count in counts.items()]
+    return "\n".join(["Weights:", *rows, f"  {'all':14} {sum(counts.values()):>13,}"])
+
+
+def _train(values, run):
+    from ugatit_tf.training.checkpoint import CheckpointStore
+    from ugatit_tf.training.loop import fit
+    from ugatit_tf.training.reporting import Reporter
+    from ugatit_tf.training.trainer import Trainer
+    from ugatit_tf.ugatit import UGATIT
+
+    run_dir = _run_dir(values, run)
+    store = CheckpointStore(run_dir / run.checkpoint_dir, run)
+    if store and not values["resume"]:
+        raise UsageError(f"{run_dir} holds a run already. Give another --run_dir, or go on with it (--resume).")
+    if values["dry_run"]:
+        print(run.to_json())
+        print(_describe(UGATIT(run.model, run.train.seed)))
+        return 0
+
+    dataset = _dataset(run, need=("trainA", "trainB"))
+    _prepare_device(run)
+    model = UGATIT(run.model, run.train.seed)
+    if values["init"] and not store:
+        _initialize(model, values["init"])
+    trainer = Trainer(model, run.train)
+    if store:
+        print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    _write_text(run_dir / "config.json", run.to_json())
+    print(f"Run folder: {run_dir}", flush=True)
+    if trainer.steps >= run.train.total_steps:
+        print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
+        return 0
+
+    from ugatit_tf.data import pipeline
+
+    batches = pipeline.train_batches(dataset, run.model, run.train, start=trainer.steps)
+    draw = _sample_drawer(dataset, run.model.img_size, trainer)
+    folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
+    with Reporter(*folders, run.train.total_steps, start_step=trainer.steps) as reporter:
+        done = fit(trainer, batches, run, store, reporter, draw)
+    if done:
+        print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
+    else:
+        print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
+    return 0
+
+
+def _write_text(path, text):
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text + "\n")
+    os.replace(temporary, path)
+
+
+def _initialize(model, path):
+    """Give a new model the weights of a checkpoint of the same shapes."""
+    from ugatit_tf.ugatit import UGATIT
+
+    source = UGATIT.load(path, ema=False)
+    mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
+    unseen = {"smoothing", "img_size"} if model.config.light else {"smoothing"}
+    differences = [f"--{name} {theirs[name]}" for name in mine if name not in unseen and mine[name] != theirs[name]]
+    if differences:
+        raise UsageError(f"--init {path} holds another model. To begin from it, add: {' '.join(differences)}.")
+    model.set_arrays(source.arrays(), path)
+    print(f"Weights from {path}.")
+
+
+def _sample_drawer(dataset, size, trainer):
+    """A function that draws the sheets of both directions, always of the same images."""
+    from ugatit_tf.inference.sheets import sample_sheet
+
+    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size)
+    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size)
+
+    def draw():
+        gen_a2b, gen_b2a = (trainer.sampling_generators[name] for name in ("gen_a2b", "gen_b2a"))
+        return {"a2b": sample_sheet(a, gen_a2b, gen_b2a), "b2a": sample_sheet(b, gen_b2a, gen_a2b)}
+
+    return draw
+
+
+def _test(command, values, run):
+    import tensorflow as tf
+
+    from ugatit_tf.data import pipeline
+    from ugatit_tf.inference.translate import translate_folders
+    from ugatit_tf.ugatit import UGATIT
+
+    run_dir = _run_dir(values, run)
+    source = pathlib.Path(values["checkpoint"] or run_dir)
+    official = not source.is_dir() and source.suffix != ".npz"
+    overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
+    model = UGATIT.load(source, **overrides)
+    size = model.config.img_size
+    dataset = _dataset(run, need=("testA", "testB"))
+    print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
+    generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
+    out_dir = run_dir / run.result_dir
+    out_dir.mkdir(parents=True, exist_ok=True)
+    counts = translate_folders(
+        *generators,
+        pipeline.test_batches(dataset.test_a, size),
+        pipeline.test_batches(dataset.test_b, size),
+        out_dir,
+        title=f"U-GAT-IT: {run.data.dataset}",
+        source_root_a=run.data.path / "testA",
+        source_root_b=run.data.path / "testB",
+    )
+    _write_text(out_dir / "model.json", json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}))
+    print(f"{counts['a2b']} images A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
+    return 0
