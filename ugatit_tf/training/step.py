@@ -34,7 +34,7 @@ class TrainStep:
         self.optimizer_d = optimizer_d
         self.averages = averages
         self._names = {}
-        self._function = tf.function(self._step, jit_compile=jit_compile)
+        self._function = tf.function(self._step, jit_compile=jit_compile, autograph=False)
 
     def __call__(self, real_a, real_b, step, learning_rate):
         """Update the discriminators and, at every `n_critic`-th step, the generators.

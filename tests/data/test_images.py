@@ -1,0 +1,572 @@
+import io
+import json
+import os
+import pathlib
+import struct
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ugatit_tf.data import images
+
+
+def encoded(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def noise(height=12, width=8, channels=3, seed=0):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def png(width, height, bit_depth, color_type, rows, *chunks):
+    """A PNG file made by hand. `rows`: the uncompressed image data without the filter bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, color_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = [chunk(b"IHDR", header), *(chunk(*pair) for pair in chunks), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def save(path, pixels=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise() if pixels is None else pixels).save(path)
+    return path
+
+
+def dataset(folder, names=images.FOLDERS, count=2):
+    for name in names:
+        for index in range(count):
+            save(folder / name / f"{index}.png")
+    return folder
+
+
+# decode
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("GIF", {})]
+)
+def test_lossless_formats_give_the_pixels_back(file_format, options):
+    pixels = noise(4, 5)  # few colours, so that a GIF's palette holds them
+    result = images.decode(encoded(Image.fromarray(pixels), file_format, **options))
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, pixels)
+
+
+def test_jpeg_from_a_path(tmp_path):
+    for source in (tmp_path / "a.jpg", str(tmp_path / "a.jpg")):
+        Image.new("RGB", (9, 7), (200, 30, 90)).save(source, quality=95)
+        result = images.decode(source)
+        assert result.shape == (7, 9, 3)
+        # A flat picture has only its mean to quantise, and two roundings between colour spaces.
+        np.testing.assert_allclose(result.astype(int), np.broadcast_to([200, 30, 90], (7, 9, 3)), atol=3)
+
+
+def test_grey_and_one_bit():
+    grey = noise(channels=1)
+    np.testing.assert_array_equal(images.decode(encoded(Image.fromarray(grey), "PNG")), np.stack([grey] * 3, -1))
+    bits = grey > 127
+    np.testing.assert_array_equal(images.decode(encoded(Image.fromarray(bits), "PNG"))[..., 0], np.where(bits, 255, 0))
+
+
+def on_white(color, alpha):
+    """alpha * color + (1 - alpha) * white"""
+    return np.asarray(color) * (alpha / 255) + 255 * (1 - alpha / 255)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("alpha", [0, 1, 100, 254, 255])
+def test_alpha_is_composited_on_white(file_format, alpha):
+    color = (10, 120, 250)
+    options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
+    result = images.decode(encoded(Image.new("RGBA", (4, 3), (*color, alpha)), file_format, **options))
+    assert result.shape == (3, 4, 3)
+    np.testing.assert_allclose(result[1, 1], on_white(color, alpha), atol=1)  # one rounding
+
+
+def test_grey_with_alpha():
+    result = images.decode(encoded(Image.new("LA", (4, 3), (40, 128)), "PNG"))
+    np.testing.assert_allclose(result[0, 0], on_white([40] * 3, 128), atol=1)
+
+
+def palette_image():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 200])
+    image.putdata([0, 1])
+    return image
+
+
+def test_palette_with_and_without_transparency():
+    for file_format in ("PNG", "GIF", "BMP"):
+        result = images.decode(encoded(palette_image(), file_format))
+        np.testing.assert_array_equal(result, [[[255, 0, 0], [0, 0, 200]]])
+    for file_format in ("PNG", "GIF"):
+        result = images.decode(encoded(palette_image(), file_format, transparency=1))
+        np.testing.assert_array_equal(result, [[[255, 0, 0], [255, 255, 255]]])
+    result = images.decode(encoded(palette_image(), "PNG", transparency=bytes([255, 51])))
+    np.testing.assert_allclose(result[0].astype(int), [[255, 0, 0], on_white([0, 0, 200], 51)], atol=1)
+
+
+def test_one_transparent_colour():
+    """PNG's tRNS chunk in pictures without an alpha channel, at each depth."""
+    grey = png(2, 1, 8, 0, [bytes([7, 9])], (b"tRNS", struct.pack(">H", 9)))
+    np.testing.assert_array_equal(images.decode(grey)[0], [[7] * 3, [255] * 3])
+    color = png(2, 1, 8, 2, [bytes([7, 8, 9, 1, 2, 3])], (b"tRNS", struct.pack(">HHH", 1, 2, 3)))
+    np.testing.assert_array_equal(images.decode(color)[0], [[7, 8, 9], [255] * 3])
+    bit = png(2, 1, 1, 0, [bytes([0b10000000])], (b"tRNS", struct.pack(">H", 0)))
+    np.testing.assert_array_equal(images.decode(bit)[0], [[255] * 3, [255] * 3])
+    deep = png(2, 1, 16, 0, [struct.pack(">HH", 257, 514)], (b"tRNS", struct.pack(">H", 514)))
+    np.testing.assert_array_equal(images.decode(deep)[0], [[1] * 3, [255] * 3])
+
+
+def test_sixteen_bit_grey_is_scaled():
+    values = [0, 128, 129, 257, 32896, 65406, 65407, 65535]
+    expected = [round(value / 257) for value in values]
+    assert expected[4] == 128
+    assert expected[-1] == 255
+    array = np.array([values], np.uint16)
+    for content in (encoded(Image.fromarray(array), "PNG"), png(8, 1, 16, 0, [array.astype(">u2").tobytes()])):
+        np.testing.assert_array_equal(images.decode(content), np.stack([[expected]] * 3, -1))
+
+
+def test_sixteen_bit_colour_and_alpha():
+    color = png(1, 1, 16, 2, [struct.pack(">HHH", 0, 32896, 65535)])
+    np.testing.assert_array_equal(images.decode(color), [[[0, 128, 255]]])
+    alpha = png(1, 1, 16, 6, [struct.pack(">HHHH", 0, 32896, 65535, 0)])
+    np.testing.assert_array_equal(images.decode(alpha), [[[255, 255, 255]]])
+
+
+def test_cmyk():
+    for ink, color in (((0, 255, 255, 0), (255, 0, 0)), ((255, 0, 0, 0), (0, 255, 255)), ((0, 0, 0, 255), (0, 0, 0))):
+        content = encoded(Image.new("CMYK", (8, 8), ink), "JPEG", quality=95)
+        assert Image.open(io.BytesIO(content)).mode == "CMYK"
+        np.testing.assert_allclose(images.decode(content)[4, 4].astype(int), color, atol=8)
+
+
+UPRIGHT = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: x[::-1].transpose(1, 0, 2),  # a quarter turn clockwise: the first column, read upwards, is on top
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: x.transpose(1, 0, 2)[::-1],  # a quarter turn counterclockwise
+}
+
+
+@pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9])
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+def test_exif_orientation(orientation, file_format):
+    pixels = noise(5, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    result = images.decode(encoded(Image.fromarray(pixels), file_format, exif=exif, **options))
+    np.testing.assert_array_equal(result, UPRIGHT.get(orientation, UPRIGHT[1])(pixels))
+
+
+def test_exif_orientation_of_a_jpeg():
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    result = images.decode(encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95))
+    assert result.shape == (32, 16, 3)
+    np.testing.assert_array_equal(result > 127, UPRIGHT[6](pixels) > 127)
+
+
+def test_damaged_exif_does_not_spoil_the_picture():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
+            result = images.decode(encoded(Image.fromarray(noise()), "JPEG", exif=exif))
+            assert result.shape == (12, 8, 3)
+
+
+@pytest.mark.parametrize(("file_format", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_first_frame_of_an_animation(file_format, options):
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime", "blue")]
+    content = encoded(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(content)).n_frames == 3
+    np.testing.assert_array_equal(images.decode(content), np.broadcast_to([255, 0, 0], (4, 4, 3)))
+
+
+def bomb(file_format, side):
+    """A picture of one pixel whose header says side x side."""
+    if file_format == "PNG":
+        return png(side, side, 8, 2, [b"abc"])
+    content = bytearray(encoded(Image.new("RGB", (1, 1)), file_format))
+    if file_format == "GIF":
+        struct.pack_into("<HH", content, 6, side, side)
+    elif file_format == "BMP":
+        struct.pack_into("<ii", content, 18, side, side)
+    else:
+        start = content.index(b"\xff\xc0")
+        struct.pack_into(">HH", content, start + 5, side, side)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "JPEG"])
+@pytest.mark.parametrize("side", [8001, 10000, 60000])  # Pillow itself: silent, a warning, an error
+def test_bombs_are_refused_from_the_header(file_format, side, tmp_path, monkeypatch):
+    def load(self):
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb(file_format, side))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=f"bomb.png: {side}x{side} pixels, more than the limit of 64,000,000"):
+            images.decode(path)
+
+
+def test_the_limit_is_ours_and_not_pillows(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.decode(encoded(Image.fromarray(noise()), "PNG")).shape == (12, 8, 3)
+    monkeypatch.setattr(images, "MAX_PIXELS", 96)
+    images.decode(encoded(Image.fromarray(noise(12, 8)), "PNG"))
+    with pytest.raises(ValueError, match="image: 8x13 pixels"):
+        images.decode(encoded(Image.fromarray(noise(13, 8)), "PNG"))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_file_cut_off_is_an_error(file_format, progressive, tmp_path):
+    options = {"progressive": progressive} if file_format == "JPEG" else {}
+    content = encoded(Image.fromarray(noise(64, 64)), file_format, **options)
+    for part in (0.1, 0.5, 0.95):
+        path = tmp_path / f"cut.{file_format.lower()}"
+        path.write_bytes(content[: int(len(content) * part)])
+        with pytest.raises(ValueError, match=r"cut\.\w+: damaged"):
+            images.decode(path)
+
+
+def test_other_errors_name_file_and_reason(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "radio.webp").write_bytes(b"RIFF\x10\0\0\0WAVEfmt \x10\0\0\0" + bytes(16))
+    Image.new("RGB", (4, 4)).save(tmp_path / "scan.png", "TIFF")
+    for name, reason in (
+        ("empty.png", r"empty file \(0 bytes\)"),
+        ("page.jpg", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
+        ("scan.png", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
+        ("folder.jpg", "cannot be read .Is a directory"),
+        ("absent.jpg", "cannot be read .No such file"),
+        ("radio.webp", "damaged"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {reason}"):
+            images.decode(tmp_path / name)
+
+
+def test_the_suffix_does_not_matter(tmp_path):
+    pixels = noise()
+    (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(pixels), "PNG"))
+    np.testing.assert_array_equal(images.decode(tmp_path / "a.jpg"), pixels)
+
+
+def test_running_out_of_memory_is_not_the_files_fault(monkeypatch):
+    def load(self):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError):
+        images.decode(encoded(Image.fromarray(noise()), "PNG"))
+
+
+# find_images
+
+
+def test_images_are_found_in_a_fixed_order(tmp_path):
+    wanted = ["B.JPG", "a.png", "a/z.webp", "a/deep/er/x.gif", "b.jpeg", "z.bmp", "pictures.jpg/in.png"]
+    for name in [
+        *wanted,
+        ".hidden.png",
+        ".git/a.png",
+        "__MACOSX/a.png",
+        "a/__MACOSX/b.png",
+        "notes.txt",
+        "jpg",
+        "x.tif",
+    ]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    elsewhere = save(tmp_path.parent / f"{tmp_path.name}-elsewhere.png")
+    (tmp_path / "link.png").symlink_to(elsewhere)
+    found = images.find_images(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == sorted([*wanted, "link.png"])
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        images.find_images(tmp_path / "absent")
+
+
+# check_images
+
+
+def spoilt_folder(folder):
+    good = [save(folder / "a.png"), save(folder / "b" / "c.jpg")]
+    (folder / "cut.jpg").write_bytes(encoded(Image.fromarray(noise(64, 64)), "JPEG")[:1000])
+    (folder / "empty.gif").touch()
+    (folder / "link.png").symlink_to(folder / "nowhere.png")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    bad = [folder / name for name in ("cut.jpg", "empty.gif", "folder.png", "link.png", "pipe.png")]
+    return good, bad
+
+
+def counting(monkeypatch):
+    seen, lock, decode = [], threading.Lock(), images.decode
+
+    def count(path):
+        with lock:
+            seen.append(pathlib.Path(path).name)
+        return decode(path)
+
+    monkeypatch.setattr(images, "decode", count)
+    return seen
+
+
+def test_good_and_bad_files_are_told_apart(tmp_path):
+    expected, spoilt = spoilt_folder(tmp_path)
+    paths = sorted([*expected, *spoilt])
+    good, bad = images.check_images(paths, tmp_path / "memory.json")
+    assert good == expected
+    assert [path for path, _ in bad] == spoilt
+    assert all(
+        fragment in reason
+        for (_, reason), fragment in zip(
+            bad, ("truncated", "0 bytes", "not a file", "No such file", "not a file"), strict=True
+        )
+    )
+    assert all(path.name not in reason for path, reason in bad)
+
+
+def test_a_second_check_decodes_nothing(tmp_path, monkeypatch):
+    expected, spoilt = spoilt_folder(tmp_path)
+    paths = sorted([*expected, *spoilt])
+    first = images.check_images(paths, tmp_path / "memory.json")
+    written = (tmp_path / "memory.json").stat().st_mtime_ns
+
+    def refuse(path):
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr(images, "decode", refuse)
+    assert images.check_images(paths, tmp_path / "memory.json") == first
+    assert (tmp_path / "memory.json").stat().st_mtime_ns == written
+    assert sorted(path.name for path in tmp_path.glob("memory*")) == ["memory.json"]
+
+
+def test_a_moved_dataset_is_remembered(tmp_path, monkeypatch):
+    paths = [save(tmp_path / "here" / f"{index}.png") for index in range(3)]
+    images.check_images(paths, tmp_path / "here" / "memory.json")
+    (tmp_path / "here").rename(tmp_path / "there")
+    seen = counting(monkeypatch)
+    moved = [tmp_path / "there" / path.name for path in paths]
+    assert images.check_images(moved, tmp_path / "there" / "memory.json") == (moved, [])
+    assert seen == []
+
+
+def test_changed_files_are_checked_again(tmp_path, monkeypatch):
+    paths = [save(tmp_path / f"{name}.png") for name in ("same", "touched", "grown", "mended")]
+    paths[3].write_bytes(paths[3].read_bytes()[:100])
+    memory = tmp_path / "memory.json"
+    assert [path for path, _ in images.check_images(paths, memory)[1]] == paths[3:]
+    status = paths[2].stat()
+    os.utime(paths[1], ns=(0, 10**18))
+    paths[2].write_bytes(paths[2].read_bytes() + b"\0")
+    os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    save(paths[3])
+    seen = counting(monkeypatch)
+    assert images.check_images(paths, memory) == (paths, [])
+    assert sorted(seen) == ["grown.png", "mended.png", "touched.png"]
+
+
+def test_the_rules_are_part_of_the_memory(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png")
+    assert images.check_images([path], tmp_path / "memory.json")[0] == [path]
+    monkeypatch.setattr(images, "MAX_PIXELS", 10)
+    assert images.check_images([path], tmp_path / "memory.json")[0] == []
+
+
+def test_a_check_of_some_files_keeps_what_is_known_of_the_others(tmp_path, monkeypatch):
+    a, b, c = (save(tmp_path / f"{name}.png") for name in "abc")
+    memory = tmp_path / "memory.json"
+    images.check_images([a, b], memory)
+    b.unlink()
+    images.check_images([c], memory)
+    assert sorted(json.loads(memory.read_text())["files"]) == ["a.png", "c.png"]
+    seen = counting(monkeypatch)
+    images.check_images([a, c], memory)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"judges": 1, "files": {}}',
+        "[" * 100_000,
+        "\xff",
+        '{"judges": JUDGES, "files": []}',
+        '{"judges": JUDGES, "files": {"a.png": 5}}',
+        '{"judges": JUDGES, "files": {"a.png": [1, 2]}}',
+        '{"judges": JUDGES, "files": {"a.png": [1, 2, 3]}}',
+        '{"judges": JUDGES, "files": {"a.png": "abc"}}',
+    ],
+)
+def test_a_damaged_memory_is_no_problem(tmp_path, text):
+    path = save(tmp_path / "a.png")
+    memory = tmp_path / "memory.json"
+    memory.write_text(text.replace("JUDGES", json.dumps(images._judges())), encoding="latin-1")
+    assert images.check_images([path], memory) == ([path], [])
+    assert list(json.loads(memory.read_text())["files"]) == ["a.png"]
+
+
+def test_a_memory_that_cannot_be_written_is_no_problem(tmp_path):
+    path = save(tmp_path / "a.png")
+    for memory in (tmp_path / "absent" / "memory.json", tmp_path / "taken"):
+        (tmp_path / "taken").mkdir(exist_ok=True)
+        assert images.check_images([path], memory) == ([path], [])
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.png", "taken"]
+
+
+def test_what_the_system_refuses_is_not_remembered(tmp_path, monkeypatch):
+    """chmod changes neither size nor time. The refusal is simulated: the tests may run as root, whom nothing stops."""
+    path = save(tmp_path / "a.png")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", refuse)
+        good, bad = images.check_images([path], tmp_path / "memory.json")
+    assert good == []
+    assert bad == [(path, "cannot be read (Permission denied)")]
+    assert images.check_images([path], tmp_path / "memory.json") == ([path], [])
+
+
+def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
+    paths = [save(tmp_path / f"{index}.png") for index in range(40)]
+    decode = images.decode
+
+    def interrupt(path):
+        if path == paths[20]:
+            raise KeyboardInterrupt
+        return decode(path)
+
+    monkeypatch.setattr(images, "decode", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        images.check_images(paths, tmp_path / "memory.json")
+    assert len(json.loads((tmp_path / "memory.json").read_text())["files"]) == 20
+
+
+def test_names_that_are_not_text(tmp_path):
+    path = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4.png"))
+    path.touch()
+    assert images.find_images(tmp_path) == [path]
+    for _ in range(2):
+        assert images.check_images([path], tmp_path / "memory.json") == ([], [(path, "empty file (0 bytes)")])
+    with pytest.raises(ValueError, match=r"\\udce4\.png: empty") as caught:
+        images.decode(path)
+    str(caught.value).encode()
+
+
+# load_dataset
+
+
+def test_a_dataset_is_read(tmp_path):
+    dataset(tmp_path, count=1)
+    save(tmp_path / "trainA" / "more" / "x.png")
+    (tmp_path / "testB" / "bad.jpg").write_text("no image")
+    result = images.load_dataset(tmp_path)
+    assert result.train_a == [tmp_path / "trainA" / "0.png", tmp_path / "trainA" / "more" / "x.png"]
+    assert result.train_b == [tmp_path / "trainB" / "0.png"]
+    assert result.test_a == [tmp_path / "testA" / "0.png"]
+    assert result.test_b == [tmp_path / "testB" / "0.png"]
+    assert [path for path, _ in result.bad] == [tmp_path / "testB" / "bad.jpg"]
+    assert (tmp_path / images.MEMORY_FILE).exists()
+
+
+def test_only_what_is_needed_must_be_there(tmp_path):
+    dataset(tmp_path / "train", ("trainA", "trainB"))
+    result = images.load_dataset(tmp_path / "train")
+    assert (len(result.train_a), result.test_a, result.test_b) == (2, [], [])
+    with pytest.raises(FileNotFoundError, match="testA is missing"):
+        images.load_dataset(tmp_path / "train", need=("testA", "testB"))
+    dataset(tmp_path / "test", ("testA",))
+    result = images.load_dataset(tmp_path / "test", need=("testA",))
+    assert (result.train_a, len(result.test_a), result.test_b) == ([], 2, [])
+
+
+def test_training_images_are_not_checked_for_a_test(tmp_path, monkeypatch):
+    dataset(tmp_path, count=1)
+    seen = counting(monkeypatch)
+    result = images.load_dataset(tmp_path, need=("testA", "testB"))
+    assert (result.train_a, result.train_b, len(seen)) == ([], [], 2)
+
+
+def message(folder, **arguments):
+    with pytest.raises(FileNotFoundError) as caught:
+        images.load_dataset(folder, **arguments)
+    return str(caught.value)
+
+
+def test_a_missing_dataset_ends_with_the_layout(tmp_path):
+    text = message(tmp_path / "absent")
+    assert "absent is not there" in text
+    for name in images.FOLDERS:
+        assert f"{tmp_path / 'absent' / name}/" in text
+    assert "https://drive.google.com/file/d/1xOWj1UVgp6NKMT3HbPhBbtq2A4EDkghF" in text
+    assert "--dataset demo" in text
+    assert "--data_dir" in text
+
+
+@pytest.mark.parametrize("close", ["TrainA", "train_A", "train-a", "TRAIN A"])
+def test_a_close_name_is_pointed_out(tmp_path, close):
+    dataset(tmp_path, (close, "trainB"))
+    assert f"trainA is missing. Rename {close} to trainA?" in message(tmp_path)
+
+
+def test_what_was_found_is_said(tmp_path):
+    dataset(tmp_path, ("photos", "trainB"))
+    assert "trainA is missing; found there: photos, trainB" in message(tmp_path)
+    (tmp_path / "trainA").mkdir()
+    assert "trainA is empty" in message(tmp_path)
+    (tmp_path / "trainA" / "a.tif").touch()
+    (tmp_path / "trainA" / "b.heic").touch()
+    assert "trainA has 2 files, but none ends in .jpg, " in message(tmp_path)
+    (tmp_path / "trainA" / "b.png").touch()
+    text = message(tmp_path)
+    assert "trainA has 1 images, none of which can be read" in text
+    assert "b.png: empty file" in text
+    assert "trainB" not in text.partition("Expected")[0]
+    (tmp_path / "file").touch()
+    assert "file is not a folder" in message(tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "trainA").touch()
+    assert "trainA is not a folder" in message(tmp_path / "other")
+
+
+def test_an_unknown_need_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="received 'valA'"):
+        images.load_dataset(tmp_path, need=("valA",))
