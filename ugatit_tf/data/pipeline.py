@@ -60,7 +60,7 @@ def train_batches(dataset, model_config, train_config, start=0):
 
     batch = train_config.batch_size
     numbers = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
-    return _batched(numbers.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False), batch, True)
+    return _batched(numbers.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True), batch, True)
 
 
 def _train_image(number, paths, domain, model_config, train_config):

@@ -24,26 +24,33 @@ class Adam(keras.optimizers.Adam):
         self.flavor = flavor
         self.l2 = l2
 
+    def apply(self, grads, trainable_variables=None):
+        # Once for all variables: these few scalars for each of hundreds would be a quarter of the step's graph.
+        step = ops.cast(self.iterations + 1, "float32")
+        beta_1_power, beta_2_power = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
+        # PyTorch divides by sqrt(v / (1 - beta_2^t)) + epsilon; with the correction taken out of the root it is this.
+        epsilon = self.epsilon * (ops.sqrt(1.0 - beta_2_power) if self.flavor == "pytorch" else 1.0)
+        self._scalars = {
+            "beta1_power": beta_1_power,
+            "beta2_power": beta_2_power,
+            "lr": ops.cast(self.learning_rate, "float32"),
+            "beta1": tf.constant(self.beta_1),
+            "beta2": tf.constant(self.beta_2),
+            "epsilon": ops.cast(epsilon, "float32"),
+        }
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         if self.l2 and (self.flavor == "pytorch" or self._trainable_variables[index].name == "kernel"):
             with tf.control_dependencies([gradient]):  # or all products would be made, and held, beforehand
                 gradient = gradient + self.l2 * variable
-        step = ops.cast(self.iterations + 1, "float32")
-        beta_1_power, beta_2_power = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
-        # PyTorch divides by sqrt(v / (1 - beta_2^t)) + epsilon; with the correction taken out of the root it is this.
-        epsilon = self.epsilon * (ops.sqrt(1.0 - beta_2_power) if self.flavor == "pytorch" else 1.0)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=beta_1_power,
-            beta2_power=beta_2_power,
-            lr=ops.cast(learning_rate, "float32"),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=epsilon,
             grad=gradient,
+            **self._scalars,
         )
 
     def get_config(self):
