@@ -45,7 +45,9 @@ def test_learns_on_one_batch(gan_type, precision, flavor):
     assert last["g_identity_a"] + last["g_identity_b"] < 0.95 * (first["g_identity_a"] + first["g_identity_b"])
     for domain in "ab":
         adversarial = sum(value for name, value in last.items() if name.startswith("g_adv") and name[-1] == domain)
-        total = adversarial + 10 * last[f"g_cycle_{domain}"] + 10 * last[f"g_identity_{domain}"] + last[f"g_cam_{domain}"]
+        total = (
+            adversarial + 10 * last[f"g_cycle_{domain}"] + 10 * last[f"g_identity_{domain}"] + last[f"g_cam_{domain}"]
+        )
         assert last[f"g_{domain}"] == pytest.approx(total, rel=1e-5)
         players = [name for name in last if name.startswith(("d_adv", "d_gp")) and name[-1] == domain]
         assert last[f"d_{domain}"] == pytest.approx(sum(last[name] for name in players), rel=1e-4, abs=1e-5)

@@ -40,3 +40,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         fail("stopped.")
         return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
