@@ -3,8 +3,8 @@
     python benchmarks/train_step.py --light --precision bfloat16
     python benchmarks/train_step.py --light --official PATH/TO/UGATIT-pytorch     # needs torch, and that checkout
 
-Run the two in turn on an otherwise idle machine and compare the printed lines: JSON with the seconds of each step, their
-median without the first, and the peak resident memory (VmHWM) in MiB after all steps.
+Run the two in turn on an otherwise idle machine and compare the printed lines: JSON with the seconds of each step,
+their median without the first, and the peak resident memory (VmHWM) in MiB after all steps.
 """
 
 import argparse

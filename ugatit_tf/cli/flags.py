@@ -103,7 +103,8 @@ class Command:
                 value = "" if flag.boolean else " " + ("|".join(getattr(flag.parser, "enum_values", ())) or "VALUE")
                 default = "" if flag.default is None else f" (default: {flag.default})"
                 lines.append(f"  --{name}{value}")
-                lines += textwrap.wrap(flag.help + default, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+                text = flag.help.partition(">: ")[2] if flag.help.startswith("<") else flag.help  # absl lists choices
+                lines += textwrap.wrap(text + default, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
         return "\n".join(lines)
 
 

@@ -14,9 +14,9 @@ SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTor
 SUMMARY = """\
 Usage: ugatit train --dataset NAME [flags]        (or: python train.py --dataset NAME [flags])
 
-Trains U-GAT-IT on dataset/NAME/{trainA,trainB} and shows its progress on dataset/NAME/{testA,testB}. Stop it with Ctrl-C
-and give the same command again: it goes on where it stopped. `--dataset demo` needs no files: the program draws them.
-`--phase test` translates the test images with what was trained.
+Trains U-GAT-IT on dataset/NAME/{trainA,trainB} and shows its progress on dataset/NAME/{testA,testB}. Stop it with
+Ctrl-C and give the same command again: it goes on where it stopped. `--dataset demo` needs no files: the program draws
+them. `--phase test` translates the test images with what was trained. Booleans: --light, --light False or --nolight.
 
 Everything of a run is in one folder (--run_dir, by default runs/UGATIT[_light]_NAME):
   config.json   checkpoint/   logs/ (TensorBoard and losses.jsonl)   samples/ (sheets)   results/ (of --phase test)

@@ -76,7 +76,7 @@ class Discriminator(Network):
         for size in shape[1:3]:
             if size is not None and size < smallest:
                 raise ValueError(
-                    f"A discriminator of {self.levels} stride-2 levels needs images of at least {smallest} px; received "
+                    f"A discriminator of {self.levels} stride-2 levels needs images of {smallest} px or more; received "
                     f"images of shape {tuple(shape)}. Use larger ones or a smaller n_dis."
                 )
 

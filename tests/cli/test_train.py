@@ -1,0 +1,142 @@
+"""The command line: flags that mean what they say, mistakes that end in one clear message, and TF1's defaults."""
+
+import json
+
+import pytest
+
+from ugatit_tf.cli import train
+from ugatit_tf.cli.flags import UsageError
+from ugatit_tf.cli.main import main
+
+# main.py of the official TF1 code: name, default.
+TF1_DEFAULTS = {
+    "phase": "train",
+    "light": False,
+    "dataset": "selfie2anime",
+    "epoch": 100,
+    "iteration": 10000,
+    "batch_size": 1,
+    "print_freq": 1000,
+    "save_freq": 1000,
+    "decay_flag": True,
+    "lr": 0.0001,
+    "GP_ld": 10,
+    "adv_weight": 1,
+    "cycle_weight": 10,
+    "identity_weight": 10,
+    "cam_weight": 1000,
+    "gan_type": "lsgan",
+    "smoothing": True,
+    "ch": 64,
+    "n_res": 4,
+    "n_dis": 6,
+    "n_critic": 1,
+    "sn": True,
+    "img_size": 256,
+    "img_ch": 3,
+    "augment_flag": True,
+    "checkpoint_dir": "checkpoint",
+    "result_dir": "results",
+    "log_dir": "logs",
+    "sample_dir": "samples",
+}
+
+
+def parse(*words):
+    return train.make_command().parse(list(words))
+
+
+def test_flags_of_tf1_have_its_defaults():
+    values = parse()
+    assert {name: values[name] for name in TF1_DEFAULTS} == TF1_DEFAULTS
+    assert train._run_config(values).train.decay_start == 50 * 10000  # TF1's --decay_epoch 50
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--light"], True),
+        (["--light", "True"], True),
+        (["--light", "False"], False),
+        (["--light", "false", "--ch", "8"], False),
+        (["--light=False"], False),
+        (["--nolight"], False),
+        (["-light", "1"], True),
+        ([], False),
+    ],
+)
+def test_booleans_mean_what_they_say(words, expected):
+    assert parse(*words)["light"] is expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stray"], "Not understood: stray"),
+        (["--light", "maybe"], "Not understood: maybe"),
+        (["--no_such_flag", "1"], "no_such_flag"),
+        (["--ch", "many"], "ch"),
+        (["--gan_type", "best"], "lsgan"),
+    ],
+)
+def test_what_is_not_understood_is_an_error(words, message):
+    with pytest.raises(UsageError, match=message):
+        parse(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--img_size", "64"], "n_dis=6 needs an img_size of at least 96; received 64. Use --n_dis 5."),
+        (["--img_size", "130"], "Use 128 or 132."),
+        (["--precision", "float16", "--gan_type", "dragan"], "Use precision bfloat16"),
+        (["--flavor", "pytorch", "--nosn"], "tf1 flavor only"),
+        (["--img_ch", "1"], "img_ch must be 3"),
+        (["--log_dir", "/tmp/logs"], "log_dir names a folder inside the run folder, such as 'log'"),
+        (["--log_dir", "results"], "must differ"),
+        (["--ema", "1"], "or a decay such as 0.999"),
+        (["--checkpoint", "x"], "--checkpoint has no meaning with --phase train"),
+        (["--phase", "test", "--dry_run"], "--dry_run has no meaning with --phase test"),
+    ],
+)
+def test_flags_are_checked_together_before_anything_starts(words, message, capsys):
+    assert main(["train", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_dataset_shows_the_layout(tmp_path, capsys):
+    assert main(["train", "--data_dir", str(tmp_path), "--run_dir", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    for part in ("trainA", "trainB", "testA", "testB", "selfie2anime", "--dataset demo"):
+        assert part in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_checkpoint_is_named(tmp_path, capsys):
+    assert main(["train", "--phase", "test", "--run_dir", str(tmp_path / "none")]) == 1
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "--dry_run --light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --iteration 7 --dataset none"
+    assert main(["train", *words.split()]) == 0
+    output = capsys.readouterr().out
+    config, _, counts = output.partition("Weights:")
+    assert json.loads(config)["train"]["iteration"] == 7
+    assert "gen_a2b" in counts
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_explains_every_flag(capsys):
+    assert main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in parse())
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--help"], 0), (["--version"], 0), (["fly"], 2)])
+def test_commands(words, code, capsys):
+    assert main(words) == code
+    captured = capsys.readouterr()
+    assert captured.out or "there is no command 'fly'; there is: train" in captured.err
