@@ -28,7 +28,7 @@ def load(path, build, **overrides):
         reader = tf.train.load_checkpoint(str(path))
         names = [name for name in reader.get_variable_to_shape_map() if not _NOT_WEIGHTS.search(name)]
         arrays = {name: reader.get_tensor(name) for name in names}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ValueError(
             f"{path} is not a readable TensorFlow checkpoint ({error}). Both the .index and the .data file are needed, "
             "complete."
