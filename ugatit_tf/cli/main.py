@@ -26,14 +26,12 @@ def main(arguments=None):
     if name not in COMMANDS:
         fail(f"there is no command {name!r}; there is: {', '.join(COMMANDS)}.")
         return 2
-    # TensorFlow's own start-up messages hide ours; whoever wants them sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return importlib.import_module(f"ugatit_tf.cli.{name}").main(rest)
     except UsageError as error:
         fail(error)
         return 2
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if os.environ.get("UGATIT_TRACEBACK"):
             raise
         return fail(error)

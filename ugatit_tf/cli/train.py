@@ -1,10 +1,12 @@
 """`ugatit train`: train a model on two folders of images (`--phase train`), or use it on the test images (`test`)."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
+import sys
 
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
@@ -158,8 +160,8 @@ def _dataset(run, need):
     dataset = images.load_dataset(folder, need=need)
     for path, reason in dataset.bad:
         print(f"Left out: {path}: {reason}")
-    counts = ", ".join(f"{len(getattr(dataset, name))} {name}" for name in ("train_a", "train_b", "test_a", "test_b"))
-    print(f"Dataset {folder}: {counts}")
+    counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
+    print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     return dataset
 
 
@@ -171,16 +173,44 @@ def _load_images(paths, size):
     return np.concatenate([image for image, _ in pipeline.test_batches(paths, size)]) if paths else None
 
 
-def _prepare_device(run):
-    import tensorflow as tf
+@contextlib.contextmanager
+def _quiet_start():
+    """Keep TensorFlow's notes on its start-up, which no setting silences, off the terminal.
 
-    from ugatit_tf.training.reporting import device_report
+    Whoever wants them (a GPU is not found, say) sets TF_CPP_MIN_LOG_LEVEL, and nothing is hidden.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
-    gpus = tf.config.list_physical_devices("GPU")
+
+def _find_gpus():
+    """Start TensorFlow; returns its GPUs, which will take memory as they need it."""
+    with _quiet_start():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    print(device_report(run.model, run.train, names, len(os.sched_getaffinity(0))), flush=True)
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+
+def _report_device(run, gpus):
+    from ugatit_tf.training.reporting import device_report
+
+    print(device_report(run.model, run.train, gpus, len(os.sched_getaffinity(0))), flush=True)
+    if not gpus:
+        print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
 
 
 def _describe(model):
@@ -190,6 +220,8 @@ def _describe(model):
 
 
 def _train(values, run):
+    gpus = _find_gpus()
+
     from ugatit_tf.training.checkpoint import CheckpointStore
     from ugatit_tf.training.loop import fit
     from ugatit_tf.training.reporting import Reporter
@@ -206,7 +238,7 @@ def _train(values, run):
         return 0
 
     dataset = _dataset(run, need=("trainA", "trainB"))
-    _prepare_device(run)
+    _report_device(run, gpus)
     model = UGATIT(run.model, run.train.seed)
     if values["init"] and not store:
         _initialize(model, values["init"])
@@ -269,6 +301,7 @@ def _sample_drawer(dataset, size, trainer):
 
 
 def _test(command, values, run):
+    _find_gpus()
     import tensorflow as tf
 
     from ugatit_tf.data import pipeline
