@@ -25,7 +25,8 @@ Everything of a run is in one folder (--run_dir, by default runs/UGATIT[_light]_
 TF1's four directory flags name the last four; they are names inside the run folder, not paths.
 
 A first try on a computer without a GPU:
-  ugatit train --dataset demo --light --ch 16 --img_size 64 --n_dis 5 --epoch 4 --iteration 500 --print_freq 500"""
+  ugatit train --dataset demo --light --img_size 64 --n_dis 5 --ch 16 --n_res 2 --epoch 8 --iteration 500 --lr 4e-4 \\
+    --ema 0.99 --cam_weight 30 --identity_weight 20 --print_freq 500"""
 
 
 def make_command():
