@@ -89,15 +89,13 @@ class UGATIT:
             ValueError: an array is missing or misshapen; nothing has changed.
         """
         named = self._named_variables()
-        chosen = {}
-        for name, _ in named:
-            averaged = f"ema/{name}"
-            chosen[name] = arrays[averaged if ema and averaged in arrays else name] if name in arrays else None
-        faults = [name for name, v in named if chosen[name] is None or chosen[name].shape != tuple(v.shape)]
+        if ema:
+            arrays = {**arrays, **{k.removeprefix("ema/"): v for k, v in arrays.items() if k.startswith("ema/")}}
+        faults = [name for name, v in named if name not in arrays or arrays[name].shape != tuple(v.shape)]
         if faults:
             raise ValueError(f"{path} lacks these arrays, or has them in another shape: {', '.join(faults[:10])}.")
         for name, variable in named:
-            variable.assign(chosen[name])
+            variable.assign(arrays[name])
 
     def _named_variables(self):
         return [
