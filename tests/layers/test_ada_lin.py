@@ -45,7 +45,7 @@ def test_two_pixels_by_hand():
     """The map (0, 2): mean 1, variance 1 (n) or 2 (n - 1), hence -1, 1 or -1/sqrt 2, 1/sqrt 2."""
     x = tf.constant([0.0, 2.0], shape=(1, 1, 2, 1))
     for flavor, one in (("tf1", 1.0), ("pytorch", 0.5**0.5)):
-        y = built(x, flavor)(x, [[3.0]], [[10.0]])
+        y = built(x, flavor)(x, tf.constant([[3.0]]), tf.constant([[10.0]]))
         np.testing.assert_allclose(y[0, 0, :, 0], [10 - 3 * one, 10 + 3 * one], atol=1e-4)  # epsilon: 3 * 0.5e-5
 
 

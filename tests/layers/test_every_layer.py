@@ -18,7 +18,7 @@ CASES = {
     "instance_norm": (InstanceNorm, {"flavor": "pytorch", "epsilon": 1e-3}, [MAP]),
     "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "epsilon": 1e-3}, [MAP]),
     "cam": (CAM, {"flavor": "pytorch", "spectral_norm": True, "activation": "linear"}, [MAP]),
-    "cam_tf1": (CAM, {"flavor": "tf1", "spectral_norm": False, "activation": "tanh"}, [MAP]),
+    "cam_tf1": (CAM, {"flavor": "tf1", "spectral_norm": False, "activation": "linear"}, [MAP]),
     "conv": (SpectralNormConv2D, {"filters": 4, "kernel_size": 3, "strides": 2, "use_bias": False}, [MAP]),
     "dense": (SpectralNormDense, {"units": 4, "use_bias": False}, [VECTOR]),
     "pad": (ReflectPad2D, {"before": 1, "after": 2}, [MAP]),
@@ -116,5 +116,5 @@ def test_norms_keep_statistics_in_float32(name, dtype, mixed):
     rho = {"ada_lin": 0.8, "lin": 0.0}.get(name, 1.0)
     flavor = "pytorch" if name in ("ada_lin", "lin") else "tf1"
     expected = mixed(tf.cast(x, tf.float32), rho, gamma, beta, flavor, epsilon=1e-3)
-    # centred values up to 8 and results up to 1.5, each rounded to 2^-9 of itself in bfloat16
-    np.testing.assert_allclose(tf.cast(y, tf.float64), expected, atol=2 * 1.5 * 2**-9 + 1e-4)
+    # bfloat16 rounds the centred values and the results, which go up to 1.6, by 2^-8 of themselves
+    np.testing.assert_allclose(tf.cast(y, tf.float64), expected, atol=2 * 1.6 * 2**-8)

@@ -6,6 +6,13 @@ from keras import ops
 from ugatit_tf.layers.spectral_norm import SpectralNormDense
 
 
+class _Float32Dense(keras.layers.Dense):
+    """A dense layer whose weights another layer reads; they are not rounded when that one has a mixed policy."""
+
+    def add_weight(self, *args, **kwargs):
+        return super().add_weight(*args, autocast=False, **kwargs)
+
+
 class CAM(keras.layers.Layer):
     """Attention by an auxiliary classifier on the pooled map.
 
@@ -45,7 +52,7 @@ class CAM(keras.layers.Layer):
     def _dense(self, name):
         if self.spectral_norm:
             return SpectralNormDense(1, use_bias=self.shared, name=name)
-        return keras.layers.Dense(1, use_bias=self.shared, name=name, dtype="float32")
+        return _Float32Dense(1, use_bias=self.shared, name=name, dtype="float32")
 
     def build(self, x_shape):
         channels = x_shape[-1]

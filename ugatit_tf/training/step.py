@@ -64,49 +64,67 @@ class TrainStep:
         with _tape(self.model.generators.values()) as first_pass:
             fake_a2b, fake_b2a, direct = self._first_pass(real_a, real_b, update_generators)
             direct_loss = self._scaled(self._weighted(direct), self.optimizer_g)
+        terms = self._update_discriminators(real_a, real_b, fake_a2b, fake_b2a, step)
+        if update_generators:
+            with tf.control_dependencies(list(terms.values())):  # the updated D
+                terms |= self._update_generators(real_a, real_b, fake_a2b, fake_b2a, first_pass, direct, direct_loss)
+            for average, variable in self.averages:
+                average.assign(variable + self.config.ema * (average - variable))
 
-        # D
+        self._names[update_generators] = tuple(terms)
+        return tf.stack(list(terms.values()))
+
+    def _update_discriminators(self, real_a, real_b, fake_a2b, fake_b2a, step):
+        """D: real images are 1, translated ones 0. Returns the loss terms."""
         terms, gradients = {}, []
         for domain, real, fake in (("a", real_a, fake_b2a), ("b", real_b, fake_a2b)):
             with tf.control_dependencies([fake, *gradients]):
                 part_terms, part_gradients = self._discriminator_part(domain, real, fake, step)
             terms |= part_terms
             gradients += part_gradients
-        terms |= self._apply(self.optimizer_d, self.model.discriminators.values(), gradients, terms)
+        return terms | self._apply(self.optimizer_d, self.model.discriminators.values(), gradients, terms)
 
-        # G
-        if update_generators:
-            g_terms, into_fakes, g_gradients = dict(direct), {}, {}
-            done = list(terms.values())
-            for domain, real, fake, back in (("a", real_a, fake_a2b, "gen_b2a"), ("b", real_b, fake_b2a, "gen_a2b")):
-                # Cycle a -> b -> a: the image in between is judged by b's discriminators.
-                judge = "b" if domain == "a" else "a"
-                into_fakes[judge] = 0.0
-                for part, networks in (
-                    *((self._adversarial_part(judge, depth), ()) for depth in DEPTHS),
-                    (self._cycle_part(domain, real, back), (self.model.networks[back],)),
-                ):
-                    with tf.control_dependencies(done):
-                        part_terms, into_fake, gradients = self._part(part, fake, networks)
-                    done = [into_fake, *gradients]
-                    g_terms |= part_terms
-                    into_fakes[judge] += into_fake
-                g_gradients[back] = gradients
-            variables = _variables(self.model.generators.values())
-            gradients = first_pass.gradient(
-                [direct_loss, fake_a2b, fake_b2a],
-                variables,
-                output_gradients=[tf.ones([]), into_fakes["b"], into_fakes["a"]],
-            )
-            cycle_gradients = g_gradients["gen_a2b"] + g_gradients["gen_b2a"]
-            gradients = [mine + cycle for mine, cycle in zip(gradients, cycle_gradients, strict=True)]
-            terms |= g_terms
-            terms |= self._apply(self.optimizer_g, self.model.generators.values(), gradients, g_terms)
-            for average, variable in self.averages:
-                average.assign(variable + self.config.ema * (average - variable))
+    def _update_generators(self, real_a, real_b, fake_a2b, fake_b2a, first_pass, direct, direct_loss):
+        """G: the updated D is to judge translations as 1, cycles return to where they began, and identity and CAM.
 
-        self._names[update_generators] = tuple(terms)
-        return tf.stack(list(terms.values()))
+        The gradient in parts: first that of each translated image, and of the weights behind it (`_part`); then from
+        the translated images and the direct terms back through the first pass.
+
+        Args:
+            first_pass: the tape that recorded the generators.
+            direct, direct_loss: the loss terms of the first pass itself, and their weighted sum on that tape.
+        """
+        gen_a2b, gen_b2a = self.model.gen_a2b, self.model.gen_b2a
+        parts = {
+            "a2b": (
+                fake_a2b,
+                [self._adversarial_part("b", depth) for depth in DEPTHS] + [self._cycle_part("a", real_a, gen_b2a)],
+            ),
+            "b2a": (
+                fake_b2a,
+                [self._adversarial_part("a", depth) for depth in DEPTHS] + [self._cycle_part("b", real_b, gen_a2b)],
+            ),
+        }
+        terms, into_fake, cycle_gradients, done = dict(direct), {"a2b": 0.0, "b2a": 0.0}, {}, []
+        for direction, (fake, functions) in parts.items():
+            for terms_of, networks in functions:
+                with tf.control_dependencies(done):
+                    part_terms, gradient, weight_gradients = self._part(terms_of, fake, networks)
+                done = [gradient, *weight_gradients]
+                terms |= part_terms
+                into_fake[direction] += gradient
+            cycle_gradients[direction] = weight_gradients
+
+        networks = (gen_a2b, gen_b2a)
+        gradients = first_pass.gradient(
+            [direct_loss, fake_a2b, fake_b2a],
+            _variables(networks),
+            output_gradients=[tf.ones([]), into_fake["a2b"], into_fake["b2a"]],
+        )
+        # The cycle of a translation a2b runs through gen_b2a, and the other way round.
+        through_cycles = cycle_gradients["b2a"] + cycle_gradients["a2b"]
+        gradients = [first + cycle for first, cycle in zip(gradients, through_cycles, strict=True)]
+        return terms | self._apply(self.optimizer_g, networks, gradients, terms)
 
     def _first_pass(self, real_a, real_b, update_generators):
         """Both translations, and the loss terms that the generators' outputs give directly: identity and CAM."""
@@ -172,6 +190,8 @@ class TrainStep:
         return terms, into_fake, gradients
 
     def _adversarial_part(self, domain, depth):
+        """What one discriminator says of a translated image: a function to loss terms, and no weights of G."""
+
         def terms_of(fake):
             logit, cam_logit, _ = self.model.networks[f"dis_{depth}_{domain}"](fake, training=False)
             return {
@@ -179,13 +199,15 @@ class TrainStep:
                 f"g_adv_{depth}_cam_{domain}": losses.generator_loss(self.config.gan_type, cam_logit),
             }
 
-        return terms_of
+        return terms_of, ()
 
-    def _cycle_part(self, domain, real, back):
+    def _cycle_part(self, domain, real, gen_back):
+        """How well a translated image comes back: a function to the loss term, and the generator it goes through."""
+
         def terms_of(fake):
-            return {f"g_cycle_{domain}": losses.l1(self.model.networks[back](fake, training=True)[0], real)}
+            return {f"g_cycle_{domain}": losses.l1(gen_back(fake, training=True)[0], real)}
 
-        return terms_of
+        return terms_of, (gen_back,)
 
     def _weighted(self, terms):
         """The sum of loss terms, each with the weight of its kind."""
