@@ -49,6 +49,21 @@ def test_extreme_logits_stay_finite(gan_type):
     assert np.isfinite(tape.gradient(loss, extreme)).all()
 
 
+def test_extreme_logits_by_hand():
+    """Sigmoid cross-entropy of a logit x is 0 where it is right and |x| where it is wrong, far from 0."""
+    right, wrong = tf.constant([[1e3, -1e3]]), tf.constant([[-1e3, 1e3]])
+    assert float(losses.discriminator_loss("gan", right[:, :1], right[:, 1:])) == 0.0
+    assert float(losses.discriminator_loss("gan", wrong[:, :1], wrong[:, 1:])) == 2e3
+    assert float(losses.generator_loss("gan", right)) == 500.0
+    assert float(losses.cam_loss(wrong[:, :1], wrong[:, 1:])) == 2e3
+
+
+@pytest.mark.parametrize("gan_type", EXPECTED_D)
+def test_a_loss_is_one_float32(gan_type):
+    for loss in (losses.discriminator_loss(gan_type, REAL, FAKE), losses.generator_loss(gan_type, FAKE)):
+        assert (loss.shape, loss.dtype) == ((), tf.float32)
+
+
 def test_cam_and_l1_losses():
     a, b = REAL[:, 0, :2, 0], FAKE[:, 0, :2, 0]
     assert float(losses.cam_loss(a, b)) == pytest.approx(bce(a, 1) + bce(b, 0), rel=1e-5)
@@ -65,10 +80,23 @@ def test_gradient_penalty():
     assert float(losses.gradient_penalty("wgan-lp", gradients)) == pytest.approx(0.5)
 
 
-def test_gradient_penalty_of_no_gradient_is_finite():
+@pytest.mark.parametrize(("gan_type", "value"), [("wgan-gp", 1.0), ("wgan-lp", 0.0), ("dragan", 1.0)])
+def test_gradient_penalty_of_no_gradient_is_finite(gan_type, value):
     zero = tf.zeros((1, 2, 2, 3))
     with tf.GradientTape() as tape:
         tape.watch(zero)
-        penalty = losses.gradient_penalty("wgan-gp", zero)
-    assert float(penalty) == pytest.approx(1.0)
-    assert np.isfinite(tape.gradient(penalty, zero)).all()
+        penalty = losses.gradient_penalty(gan_type, zero)
+    assert float(penalty) == pytest.approx(value)
+    np.testing.assert_array_equal(tape.gradient(penalty, zero), zero)
+
+
+@pytest.mark.parametrize("norm", [0.5, 2.0])
+def test_slope_of_the_gradient_penalty(norm):
+    """d (|g| - 1)^2 / dg = 2 (|g| - 1) g / |g|, and 0 below 1 in wgan-lp."""
+    gradients = tf.constant(np.full((1, 1, 1, 4), norm / 2), tf.float32)
+    for gan_type in ("wgan-gp", "wgan-lp", "dragan"):
+        with tf.GradientTape() as tape:
+            tape.watch(gradients)
+            penalty = losses.gradient_penalty(gan_type, gradients)
+        slope = 0.0 if gan_type == "wgan-lp" and norm < 1 else 2 * (norm - 1) * 0.5
+        np.testing.assert_allclose(tape.gradient(penalty, gradients), np.full((1, 1, 1, 4), slope), rtol=1e-6)

@@ -1,5 +1,7 @@
 """UGATIT: loading runs, with and without their average, and what it refuses."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,48 @@ def test_six_networks_with_unique_names_and_their_counts():
     variables = [v for network in model.networks.values() for v in network.variables]
     assert len(model.arrays()) == len(variables)
     assert model.count_params()["gen_a2b"] == sum(v.numpy().size for v in model.gen_a2b.trainable_variables)
+
+
+def test_a_torn_newest_checkpoint_is_passed_over_and_said(run_dir, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_dir, folder)
+    (folder / "kept" / "step-00000006.npz").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match=r"step-00000006\.npz is torn.*Trying the one before"):
+        model = ugatit_tf.UGATIT.load(folder, ema=False)
+    expected = ugatit_tf.UGATIT(MODEL, seed=3).arrays()
+    assert all(np.array_equal(array, expected[name]) for name, array in model.arrays().items())
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path, suffix, content):
+    path = tmp_path / f"step-00000001{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"step-00000001\.(npz|pt)"):
+        ugatit_tf.UGATIT.load(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(run_dir, tmp_path):
+    """Arrays of ch 2 under a configuration of ch 3: nothing is loaded by halves."""
+    arrays, text = archive.read(run_dir / "kept" / "step-00000005.npz")
+    archive.write(tmp_path / "step-00000005.npz", arrays, text.replace('"ch": 2', '"ch": 3'))
+    with pytest.raises(ValueError, match="lacks these arrays, or has them in another shape: gen_a2b/"):
+        ugatit_tf.UGATIT.load(tmp_path / "step-00000005.npz")
+
+
+def test_seeds_and_depths():
+    """Each network draws its own weights, from the seed; a local discriminator has two levels less."""
+    model, other = ugatit_tf.UGATIT(MODEL), ugatit_tf.UGATIT(MODEL, seed=1)
+    kernels = [net.stem.conv.kernel.numpy() for m in (model, other) for net in m.generators.values()]
+    assert len({kernel.tobytes() for kernel in kernels}) == 4
+    kernels = [net.convs[0].kernel.numpy() for net in model.discriminators.values()]
+    assert len({kernel.tobytes() for kernel in kernels}) == 4
+    assert [net.levels for net in model.discriminators.values()] == [3, 1, 3, 1]
+
+
+def test_precision_of_all_networks():
+    model = ugatit_tf.UGATIT(MODEL)
+    model.set_precision("bfloat16")
+    assert {network.precision for network in model.networks.values()} == {"bfloat16"}
+    assert {network.compute_dtype for network in model.networks.values()} == {"bfloat16"}
+    assert {array.dtype.name for array in model.arrays().values()} == {"float32"}

@@ -1,6 +1,7 @@
 """The command line: flags that mean what they say, mistakes that end in one clear message, and TF1's defaults."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -140,3 +141,9 @@ def test_commands(words, code, capsys):
     assert main(words) == code
     captured = capsys.readouterr()
     assert captured.out or "there is no command 'fly'; there is: train" in captured.err
+
+
+def test_readme_names_the_command_that_ci_runs():
+    root = pathlib.Path(__file__).parents[2]
+    for name in ("README.md", ".ci/run"):
+        assert "python3 bootstrap.py test" in (root / name).read_text()

@@ -35,7 +35,9 @@ def test_values_and_gradients(flavor, smoothing, skewed_map, mixed, value_and_gr
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize(("flavor", "smoothing", "used"), [("tf1", False, 1), ("tf1", True, 0.9), ("pytorch", False, 0.9)])
+@pytest.mark.parametrize(
+    ("flavor", "smoothing", "used"), [("tf1", False, 1.0), ("tf1", True, 0.9), ("pytorch", False, 0.9)]
+)
 def test_rho_at_the_start(flavor, smoothing, used, skewed_map, mixed):
     y = built(skewed_map, flavor, smoothing)(skewed_map, GAMMA, BETA)
     np.testing.assert_allclose(y, mixed(skewed_map, used, GAMMA, BETA, flavor), atol=2e-5)  # as above

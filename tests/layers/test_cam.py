@@ -1,5 +1,7 @@
 """CAM against its definition: pool, classify, weight the map twice, concatenate, convolve 1x1, activate, sum."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -71,20 +73,15 @@ def test_gradients(flavor, value_and_gradients):
 def test_one_power_iteration_a_call(flavor):
     """tf1's one dense layer serves two poolings and is still iterated once, as TF1's reuse of the variables has it."""
     layer = with_random_weights(flavor, spectral_norm=True, channels=4)
-    # With one output, v is W / |W| after any iteration and u is 1 or -1: an unmistakable start is needed to count.
-    for fc in {layer.gap_fc, layer.gmp_fc}:
-        fc.u.assign([1.0])
-        fc.v.assign(np.zeros(4))
     calls = []
     for fc in (layer.gap_fc, layer.gmp_fc):
-        normalized = type(fc).normalized_kernel
-        fc.normalized_kernel = lambda update, fc=fc, f=normalized: calls.append((fc.name, bool(update))) or f(fc, update)
-    x = normal(1, 3, 3, 4)
-    layer(x, update=True)
-    second = ("gap_fc", False) if flavor == "tf1" else ("gmp_fc", True)
-    assert calls == [("gap_fc", True), second]
-    for fc in {layer.gap_fc, layer.gmp_fc}:
-        np.testing.assert_allclose(fc.v, fc.kernel[:, 0] / np.linalg.norm(fc.kernel), rtol=1e-6)
+        rule = functools.partial(type(fc).normalized_kernel, fc)
+        fc.normalized_kernel = lambda update, n=fc.name, rule=rule: calls.append((n, bool(update))) or rule(update)
+        fc.v.assign(np.zeros(4))  # with one output, one iteration from anywhere gives W / |W|
+    layer(normal(1, 3, 3, 4), update=True)
+    assert calls == [("gap_fc", True), ("gap_fc", False) if flavor == "tf1" else ("gmp_fc", True)]
+    for fc in (layer.gap_fc, layer.gmp_fc):
+        np.testing.assert_allclose(fc.v * fc.u, fc.kernel[:, 0] / np.linalg.norm(fc.kernel), rtol=1e-6)
     assert (layer.gap_fc is layer.gmp_fc) == (flavor == "tf1")
 
 

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ugatit_tf.layers import CAM, LIN, AdaLIN, InstanceNorm, ReflectPad2D, SpectralNormConv2D, SpectralNormDense
-from ugatit_tf.layers import UpsampleConv2D
+from ugatit_tf.layers import (
+    CAM,
+    LIN,
+    AdaLIN,
+    InstanceNorm,
+    ReflectPad2D,
+    SpectralNormConv2D,
+    SpectralNormDense,
+    UpsampleConv2D,
+)
 
 MAP, VECTOR = (None, None, None, 3), (None, 3)
 # No argument has its default here, so that one which get_config forgets comes back different.

@@ -1,5 +1,7 @@
 """Reflection padding against numpy's."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,12 @@ from ugatit_tf.layers import ReflectPad2D
 def test_values(before, after):
     x = np.arange(2 * 5 * 4 * 3, dtype="float32").reshape(2, 5, 4, 3)
     pad = (before, before if after is None else after)
-    np.testing.assert_array_equal(
-        ReflectPad2D(before, after)(x), np.pad(x, ((0, 0), pad, pad, (0, 0)), mode="reflect")
-    )
+    np.testing.assert_array_equal(ReflectPad2D(before, after)(x), np.pad(x, ((0, 0), pad, pad, (0, 0)), mode="reflect"))
 
 
 @pytest.mark.parametrize(("shape", "side"), [((1, 3, 8, 1), "height"), ((1, 8, 3, 1), "width")])
 def test_too_small_a_map(shape, side):
-    message = rf"by 3 needs a {side} of at least 4; received a map of shape \({', '.join(map(str, shape))}\). Use a larger"
-    with pytest.raises(ValueError, match=message):
+    message = f"by 3 needs a {side} of at least 4; received a map of shape {shape}. Use a larger image"
+    with pytest.raises(ValueError, match=re.escape(message)):
         ReflectPad2D(1, 3)(np.zeros(shape, "float32"))
     ReflectPad2D(1, 3)(np.zeros((1, 4, 4, 1), "float32"))

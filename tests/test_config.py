@@ -1,0 +1,146 @@
+"""The configuration: what it refuses and how it says so, and its way into a file and back."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from ugatit_tf.config import GAN_TYPES, PENALTY_TYPES, DataConfig, ModelConfig, RunConfig, TrainConfig
+
+RUN = RunConfig(
+    ModelConfig("pytorch", True, 8, 2, 5, 48, 3, False, True),
+    TrainConfig(lr=0.1, ema=0.9, decay_epoch=7, gan_type="hinge", precision="float16", seed=3),
+    DataConfig("cats", "/data"),
+    keep=7,
+    sample_dir="pictures",
+)
+
+
+@pytest.mark.parametrize("run", [RunConfig(), RUN])
+def test_json_round_trip(run):
+    assert RunConfig.from_json(run.to_json()) == run
+    assert json.loads(run.to_json()) == dataclasses.asdict(run)
+
+
+@pytest.mark.parametrize("keys", [("kept",), ("model", "channels"), ("train", "learning_rate"), ("data", "folder")])
+def test_unknown_keys_are_named(keys):
+    values = dataclasses.asdict(RUN)
+    part = values if len(keys) == 1 else values[keys[0]]
+    part[keys[-1]] = 1
+    with pytest.raises(ValueError, match=f"Not a run configuration of this version of ugatit_tf: .*{keys[-1]}"):
+        RunConfig.from_dict(values)
+    assert "model" in values, "the caller's dict must stay whole"
+
+
+@pytest.mark.parametrize("missing", ["model", "train", "data"])
+def test_missing_parts_are_named(missing):
+    values = dataclasses.asdict(RUN)
+    del values[missing]
+    with pytest.raises(ValueError, match=f"Not a run configuration.*{missing}"):
+        RunConfig.from_dict(values)
+
+
+def test_what_a_file_holds_is_checked_too():
+    with pytest.raises(ValueError, match="keep must be at least 1; received 0"):
+        RunConfig.from_json(RUN.to_json().replace('"keep": 7', '"keep": 0'))
+    for text in ("{", "[]", '{"model": 3, "train": {}, "data": {}}', RUN.to_json().replace('"ch": 8', '"ch": "8"')):
+        with pytest.raises(ValueError):  # noqa: PT011 - json's own, or ours
+            RunConfig.from_json(text)
+
+
+# The part, the wrong values, and what its error must say: the name, what was received, and what would do.
+WRONG = [
+    (ModelConfig, {"flavor": "tf2"}, "flavor must be one of tf1, pytorch; received 'tf2'"),
+    (ModelConfig, {"ch": 0}, "ch must be at least 1; received 0"),
+    (ModelConfig, {"n_res": 0}, "n_res must be at least 1; received 0"),
+    (ModelConfig, {"n_dis": 3}, "n_dis must be at least 4; received 3"),
+    (ModelConfig, {"img_ch": 1}, "img_ch must be 3 (RGB); received 1"),
+    (ModelConfig, {"img_size": 130}, "img_size must be a positive multiple of 4; received 130. Use 128 or 132."),
+    (ModelConfig, {"img_size": 0}, "img_size must be a positive multiple of 4; received 0. Use 4 or 8."),
+    (ModelConfig, {"img_size": 64}, "n_dis=6 needs an img_size of at least 96; received 64. Use --n_dis 5."),
+    (ModelConfig, {"img_size": 20, "n_dis": 4}, "n_dis=4 needs an img_size of at least 24; received 20. Use 24 and"),
+    (ModelConfig, {"flavor": "pytorch", "sn": False}, "sn=False exists in the tf1 flavor only"),
+    (TrainConfig, {"gan_type": "wgan"}, f"gan_type must be one of {', '.join(GAN_TYPES)}; received 'wgan'"),
+    (TrainConfig, {"precision": "half"}, "precision must be one of float32, bfloat16, float16; received 'half'"),
+    *(
+        (TrainConfig, {name: 0}, f"{name} must be at least 1; received 0")
+        for name in ("epoch", "iteration", "batch_size", "n_critic")
+    ),
+    *(
+        (TrainConfig, {name: -0.5}, f"{name} must be at least 0; received -0.5")
+        for name in ("gp_ld", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay")
+    ),
+    (TrainConfig, {"cam_weight": float("nan")}, "cam_weight must be at least 0; received nan"),
+    (TrainConfig, {"seed": -1}, "seed must be at least 0; received -1"),
+    (TrainConfig, {"seed": 2**31}, f"seed must be below 2**31; received {2**31}"),
+    (TrainConfig, {"lr": 0.0}, "lr must be above 0; received 0.0"),
+    (TrainConfig, {"lr": float("nan")}, "lr must be above 0; received nan"),
+    (TrainConfig, {"ema": 1.0}, "ema must be in [0, 1): 0 for none, or a decay such as 0.999; received 1.0"),
+    (TrainConfig, {"ema": -0.1}, "ema must be in [0, 1)"),
+    (TrainConfig, {"decay_epoch": 101}, "decay_epoch must be between 0 and epoch (100); received 101"),
+    (TrainConfig, {"decay_epoch": -1}, "decay_epoch must be between 0 and epoch (100); received -1"),
+    *(
+        (TrainConfig, {"precision": "float16", "gan_type": name}, f"penalty of gan_type {name!r}: .*Use precision bf")
+        for name in PENALTY_TYPES
+    ),
+    *(
+        (RunConfig, {name: 0}, f"{name} must be at least 1; received 0")
+        for name in ("print_freq", "save_freq", "log_freq", "keep")
+    ),
+    *(
+        (RunConfig, {name: value}, f"{name} names a folder inside the run folder, such as {name[:-4]!r}; received")
+        for name in ("checkpoint_dir", "result_dir", "log_dir", "sample_dir")
+        for value in ("", "..", "a/b", "/abs", "a\\b")
+    ),
+    (RunConfig, {"log_dir": "x", "sample_dir": "x"}, "checkpoint_dir, result_dir, log_dir, sample_dir must differ"),
+]
+
+
+@pytest.mark.parametrize(("part", "values", "message"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_values(part, values, message):
+    with pytest.raises(ValueError, match=".*".join(map(re.escape, message.split(".*")))):
+        part(**values)
+
+
+@pytest.mark.parametrize(("n_dis", "img_size"), [(4, 24), (5, 48), (6, 96), (7, 192)])
+def test_the_advice_on_n_dis_is_good(n_dis, img_size):
+    """Where the smallest size for a depth is given, that size works, and a smaller one advises a depth that works."""
+    ModelConfig(n_dis=n_dis, img_size=img_size)
+    if n_dis > 4:
+        with pytest.raises(ValueError, match=rf"Use --n_dis {n_dis - 1}\.") as error:
+            ModelConfig(n_dis=n_dis, img_size=img_size - 4)
+        ModelConfig(n_dis=int(str(error.value).rstrip(".").split()[-1]), img_size=img_size - 4)
+
+
+def test_steps_of_a_training():
+    assert (TrainConfig().total_steps, TrainConfig().decay_start) == (1_000_000, 500_000)
+    config = TrainConfig(epoch=5, iteration=3)
+    assert (config.total_steps, config.decay_start) == (15, 6)
+    assert dataclasses.replace(config, decay_epoch=5).decay_start == 15
+    assert dataclasses.replace(config, decay_epoch=0).decay_start == 0
+
+
+def test_differences_are_those_that_decide_the_weights():
+    other = dataclasses.replace(
+        RUN,
+        model=dataclasses.replace(RUN.model, ch=16),
+        train=dataclasses.replace(RUN.train, lr=0.25),
+        data=DataConfig("dogs", "/elsewhere"),
+        keep=1,
+        print_freq=5,
+    )
+    assert RUN.differences(RUN) == []
+    assert RUN.differences(other) == ["ch: 8, not 16", "lr: 0.1, not 0.25", "dataset: 'cats', not 'dogs'"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path"), [("cats", "/data/cats"), ("tfds:cycle_gan/horse2zebra", "/data/cycle_gan_horse2zebra")]
+)
+def test_folder_of_a_dataset(dataset, path):
+    assert str(DataConfig(dataset, "/data").path) == path
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RUN.model.ch = 3
