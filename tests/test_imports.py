@@ -52,12 +52,8 @@ def imported_parts(source):
 
 def test_the_reader_of_imports():
     text = "import numpy\nimport ugatit_tf.cli.main\ndef f():\n    from ugatit_tf import losses, Trainer\n"
-    assert list(imported_parts(text + "from ugatit_tf.data.images import FOLDERS")) == [
-        "cli",
-        "data",
-        "losses",
-        "training",
-    ]
+    text += "from ugatit_tf.data.images import FOLDERS"
+    assert set(imported_parts(text)) == {"cli", "data", "losses", "training"}
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) != "cli"], ids=str)

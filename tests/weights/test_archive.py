@@ -71,15 +71,12 @@ def refused_or_unchanged(small, positions, bits):
 
 def test_a_flipped_bit_is_an_error_or_without_effect(small):
     whole = small[0]
-    assert refused_or_unchanged(small, range(whole.index(b"PK\1\2")), [5]) > 100
+    assert refused_or_unchanged(small, range(0, whole.index(b"PK\1\2"), 2), [5]) > 100
     position = whole.index(np.float32(4).tobytes())
     with pytest.raises(ValueError, match="torn"):  # an array's number
         small[1](flip(whole, position + 3, 1))
 
 
-@pytest.mark.xfail(
-    raises=(OSError, RuntimeError), strict=True, reason="archive.read lets zipfile's 'encrypted' and EINVAL through"
-)
 @pytest.mark.parametrize("start", [b"PK\1\2", b"PK\5\6"], ids=["directory", "its end"])
 def test_a_flipped_bit_in_the_zip_directory(small, start):
     first = small[0].index(start)

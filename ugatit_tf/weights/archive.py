@@ -47,22 +47,27 @@ def read(path):
         `arrays, config`: name to array, and the JSON text.
 
     Raises:
+        OSError: the file cannot be opened.
         ValueError: the file is torn, or is no checkpoint.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return arrays, str(arrays.pop(_CONFIG))
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
-        raise ValueError(f"{path} is torn, or no checkpoint of ugatit_tf ({error}).") from error
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as members:
+                arrays = {name: members[name] for name in members.files}
+            return arrays, str(arrays.pop(_CONFIG))
+        # What numpy and zipfile raise for a file that is cut, altered or something else; an OSError, for instance,
+        # where an altered directory points before the file's beginning.
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            ValueError,
+            LookupError,
+            EOFError,
+            OSError,
+            RuntimeError,
+            AttributeError,
+        ) as error:
+            raise ValueError(f"{path} is torn, or no checkpoint of ugatit_tf ({error}).") from error
 
 
 def list_checkpoints(folder):
