@@ -1,8 +1,15 @@
 """What the tests of several norms measure against."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+
+@pytest.fixture(autouse=True)
+def _same_initial_weights():
+    """Whatever ran before: some draws cancel out in a sum, and rounding is then large beside it."""
+    keras.utils.set_random_seed(0)
 
 
 def _mixed(x, rho, gamma, beta, flavor="tf1", epsilon=1e-5):
