@@ -70,11 +70,7 @@ class ModelConfig:
         _require(
             self.img_size >= smallest,
             f"n_dis={self.n_dis} needs an img_size of at least {smallest}; received {self.img_size}. "
-            + (
-                f"Use --n_dis {deepest}."
-                if (deepest := (self.img_size // 3).bit_length()) >= 4
-                else "Use 24 and n_dis 4."
-            ),
+            + (f"Use --n_dis {deepest}." if deepest >= 4 else "Use 24 and n_dis 4."),
         )
         _require(
             self.sn or self.flavor == "tf1",
@@ -208,8 +204,8 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values):
         """The inverse of `dataclasses.asdict`. A key that this version does not know raises a ValueError."""
-        values = dict(values)
         try:
+            values = dict(values)
             return cls(
                 model=ModelConfig(**values.pop("model")),
                 train=TrainConfig(**values.pop("train")),

@@ -8,11 +8,19 @@ import tensorflow as tf
 
 from ugatit_tf.models import Discriminator
 
-RNG = np.random.default_rng(0)
-
 
 def images(*shape):
-    return RNG.uniform(-1, 1, (*shape, 3)).astype("float32")
+    return np.random.default_rng(0).uniform(-1, 1, (*shape, 3)).astype("float32")
+
+
+def draw_all(network):
+    """Weights that let every part of the network show in its outputs: the first ones are small, or 0 and 1."""
+    rng = np.random.default_rng(1)
+    for variable in network.trainable_variables:
+        fan_in = np.prod(variable.shape[:-1]) if variable.name == "kernel" else 10
+        values = rng.normal(size=variable.shape) / fan_in**0.5
+        variable.assign(np.clip(variable + values, 0, 1) if variable.name == "rho" else variable + values)
+    return network
 
 
 @pytest.mark.parametrize(
@@ -47,15 +55,16 @@ def test_smallest_image(flavor, levels):
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
 def test_images_of_a_batch_do_not_see_each_other(flavor):
-    discriminator, batch = Discriminator(flavor, ch=2, levels=2), images(3, 16, 20)
+    discriminator, batch = draw_all(Discriminator(flavor, ch=2, levels=2)), images(3, 16, 20)
     together = discriminator(batch, training=False)
     alone = [discriminator(image[None], training=False) for image in batch]
     for whole, *parts in zip(together, *alone, strict=True):
-        np.testing.assert_allclose(whole, np.concatenate(parts), atol=1e-5)  # float32, another blocking
+        np.testing.assert_allclose(whole, np.concatenate(parts), rtol=1e-5, atol=1e-5)  # float32, another blocking
+        assert np.abs(whole[1] - whole[0]).max() > 0.01
 
 
 def test_training_changes_the_spectral_norm_vectors_and_inference_nothing():
-    discriminator, x = Discriminator(ch=2, levels=2), images(1, 16, 16)
+    discriminator, x = draw_all(Discriminator(ch=2, levels=2)), images(1, 16, 16)
     before = [v.numpy() for v in discriminator.variables]
 
     def changed():
@@ -64,13 +73,12 @@ def test_training_changes_the_spectral_norm_vectors_and_inference_nothing():
 
     discriminator(x, training=False)
     assert not changed()
-    for _ in range(2):  # the first v is the one that the drawn u has already made
-        discriminator(x, training=True)
+    discriminator(x, training=True)
     vectors = {v.path for v in discriminator.non_trainable_variables}
     assert {path.rsplit("/")[-1] for path in vectors} == {"u", "v"}
     assert vectors == {v.path for v in discriminator.variables if v.name in ("u", "v")}
-    # With one output u is 1 or -1 and v is right from the start: the CAM's dense layer and the last convolution.
-    assert vectors >= changed() >= {path for path in vectors if "/conv_" in path or "/last_conv" in path}
+    # With one output, in the CAM's dense layer and in the last convolution, u is 1 or -1 and may stay so.
+    assert vectors >= changed() >= {v.path for v in discriminator.non_trainable_variables if v.shape != (1,)}
 
 
 def test_one_power_iteration_a_call():
@@ -137,8 +145,8 @@ def test_precision_can_be_changed_and_changed_back(flavor, sn, precision):
     assert discriminator.last_conv.compute_dtype == precision
     assert {v.dtype for v in discriminator.variables} == {"float32"}
     for got, expected in zip(rough, exact, strict=True):
-        # 8 bits of mantissa through six layers, relative to the largest value
-        np.testing.assert_allclose(got, expected, atol=0.05 * np.abs(expected).max())
+        # 8 bits of mantissa through six layers, relative to the largest value; a CAM logit is a sum that cancels
+        np.testing.assert_allclose(got, expected, atol=0.1 * np.abs(expected).max())
     assert not np.array_equal(rough[0], exact[0])
     discriminator.set_precision("float32")
     for again, first in zip(discriminator(x, training=False), exact, strict=True):
