@@ -51,7 +51,8 @@ class Network(keras.Model):
     def set_precision(self, precision):
         """Compute in `"float32"`, `"bfloat16"` or `"float16"` from now on; the weights stay float32.
 
-        Layers that were made with `dtype="float32"` (those behind CAM logits, gamma and beta) keep it.
+        Layers that were made with the policy `FLOAT32` (those behind gamma and beta) keep it; norms and CAM logits are
+        float32 by what their layers do.
         """
         self.precision = precision
         for layer in self._flatten_layers():
