@@ -22,11 +22,13 @@ def built(x, *args, rho=None, **kwargs):
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
 @pytest.mark.parametrize("smoothing", [False, True])
-def test_values_and_gradients(flavor, smoothing, skewed_map, mixed, value_and_gradients):
-    layer = built(skewed_map, flavor, smoothing, rho=RHO)
+@pytest.mark.parametrize("relu", [False, True])
+def test_values_and_gradients(flavor, smoothing, relu, skewed_map, mixed, value_and_gradients):
+    layer = built(skewed_map, flavor, smoothing, relu, rho=RHO)
 
     def naive(x, gamma, beta, rho):
-        return mixed(x, tf.clip_by_value(rho - 0.1, 0, 1) if smoothing else rho, gamma, beta, flavor)
+        y = mixed(x, tf.clip_by_value(rho - 0.1, 0, 1) if smoothing else rho, gamma, beta, flavor)
+        return tf.nn.relu(y) if relu else y
 
     got = value_and_gradients(lambda *args: layer(*args[:3]), skewed_map, GAMMA, BETA, layer.rho.value)
     expected = value_and_gradients(naive, skewed_map, GAMMA, BETA, tf.constant(RHO))

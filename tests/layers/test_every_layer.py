@@ -21,10 +21,10 @@ from ugatit_tf.layers import (
 MAP, VECTOR = (None, None, None, 3), (None, 3)
 # No argument has its default here, so that one which get_config forgets comes back different.
 CASES = {
-    "ada_lin": (AdaLIN, {"flavor": "pytorch", "smoothing": True, "epsilon": 1e-3}, [MAP, VECTOR, VECTOR]),
-    "lin": (LIN, {"flavor": "pytorch", "epsilon": 1e-3}, [MAP]),
-    "instance_norm": (InstanceNorm, {"flavor": "pytorch", "epsilon": 1e-3}, [MAP]),
-    "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "epsilon": 1e-3}, [MAP]),
+    "ada_lin": (AdaLIN, {"flavor": "pytorch", "smoothing": True, "relu": True, "epsilon": 1e-3}, [MAP, VECTOR, VECTOR]),
+    "lin": (LIN, {"flavor": "pytorch", "relu": True, "epsilon": 1e-3}, [MAP]),
+    "instance_norm": (InstanceNorm, {"flavor": "pytorch", "relu": True, "epsilon": 1e-3}, [MAP]),
+    "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "relu": True, "epsilon": 1e-3}, [MAP]),
     "cam": (CAM, {"flavor": "pytorch", "spectral_norm": True, "activation": "linear"}, [MAP]),
     "cam_tf1": (CAM, {"flavor": "tf1", "spectral_norm": False, "activation": "linear"}, [MAP]),
     "conv": (SpectralNormConv2D, {"filters": 4, "kernel_size": 3, "strides": 2, "use_bias": False}, [MAP]),
@@ -123,6 +123,6 @@ def test_norms_keep_statistics_in_float32(name, dtype, mixed):
     y = layer(x, gamma, beta) if layer_class is AdaLIN else layer(x)
     rho = {"ada_lin": 0.8, "lin": 0.0}.get(name, 1.0)
     flavor = "pytorch" if name in ("ada_lin", "lin") else "tf1"
-    expected = mixed(tf.cast(x, tf.float32), rho, gamma, beta, flavor, epsilon=1e-3)
+    expected = tf.nn.relu(mixed(tf.cast(x, tf.float32), rho, gamma, beta, flavor, epsilon=1e-3))
     # bfloat16 rounds the centred values and the results, which go up to 1.6, by 2^-8 of themselves
     np.testing.assert_allclose(tf.cast(y, tf.float64), expected, atol=2 * 1.6 * 2**-8)

@@ -8,9 +8,15 @@ from ugatit_tf.layers import InstanceNorm
 
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
-def test_values_and_gradients(flavor, skewed_map, mixed, value_and_gradients):
+@pytest.mark.parametrize("relu", [False, True])
+def test_values_and_gradients(flavor, relu, skewed_map, mixed, value_and_gradients):
     """Both originals divide by n here, whatever they do in AdaLIN; only TF1's has gamma and beta."""
-    layer = InstanceNorm(flavor)
+
+    def naive(x, gamma, beta):
+        y = mixed(x, 1.0, gamma, beta)
+        return tf.nn.relu(y) if relu else y
+
+    layer = InstanceNorm(flavor, relu)
     layer.build(skewed_map.shape)
     gamma, beta = tf.ones(3), tf.zeros(3)
     if flavor == "tf1":
@@ -19,7 +25,7 @@ def test_values_and_gradients(flavor, skewed_map, mixed, value_and_gradients):
         layer.beta.assign(beta)
     assert [v.name for v in layer.weights] == (["gamma", "beta"] if flavor == "tf1" else [])
     got = value_and_gradients(lambda x, *_: layer(x), skewed_map, *(v.value for v in layer.weights))
-    expected = value_and_gradients(lambda x, g, b: mixed(x, 1.0, g, b), skewed_map, gamma, beta)
+    expected = value_and_gradients(naive, skewed_map, gamma, beta)
     for ours, exact in zip(got, expected, strict=False):  # without affine weights there are two, y and dx
         # float32: results up to 10 from sums over 20 entries, a few roundings of 1e-7 each
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=2e-5)

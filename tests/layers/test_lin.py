@@ -17,14 +17,16 @@ def built(x, *args, **weights):
 
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
-def test_values_and_gradients(flavor, skewed_map, mixed, value_and_gradients):
+@pytest.mark.parametrize("relu", [False, True])
+def test_values_and_gradients(flavor, relu, skewed_map, mixed, value_and_gradients):
+    def naive(*args):
+        return tf.nn.relu(mixed(*args, flavor)) if relu else mixed(*args, flavor)
+
     weights = {"rho": [0.0, 0.3, 1.0], "gamma": [2.0, -1.0, 0.5], "beta": [-3.0, 0.0, 1.0]}
-    layer = built(skewed_map, flavor, **weights)
+    layer = built(skewed_map, flavor, relu, **weights)
     values = [getattr(layer, name).value for name in weights]
     got = value_and_gradients(lambda x, *_: layer(x), skewed_map, *values)
-    expected = value_and_gradients(
-        lambda *args: mixed(*args, flavor), skewed_map, *(tf.constant(v) for v in weights.values())
-    )
+    expected = value_and_gradients(naive, skewed_map, *(tf.constant(v) for v in weights.values()))
     for ours, exact in zip(got, expected, strict=True):
         # float32: results up to 10 from sums over 60 entries, a few roundings of 1e-7 each
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=2e-5)

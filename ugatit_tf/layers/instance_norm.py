@@ -11,6 +11,7 @@ class InstanceNorm(keras.layers.Layer):
 
     Args:
         flavor: `"tf1"`: gamma (1 at first) and beta (0) are weights; `"pytorch"`: there are none.
+        relu: whether ReLU follows; as part of the norm it keeps no map of its own for the gradient.
         epsilon: added to the variance, inside the root.
 
     Input and output: [N, H, W, C]. The statistics are float32 whatever the policy.
@@ -18,9 +19,10 @@ class InstanceNorm(keras.layers.Layer):
     Reference: Ulyanov et al., arXiv:1607.08022; `instance_norm` in the official TF1 code.
     """
 
-    def __init__(self, flavor="tf1", epsilon=1e-5, **kwargs):
+    def __init__(self, flavor="tf1", relu=False, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
         self.flavor = flavor
+        self.relu = relu
         self.epsilon = epsilon
 
     def build(self, input_shape):
@@ -33,8 +35,8 @@ class InstanceNorm(keras.layers.Layer):
         centred, _, variance = centre(x, self.flavor)
         scale = ops.rsqrt(variance + self.epsilon)
         if self.flavor == "tf1":
-            return scale_shift(centred, scale * self.gamma, ops.zeros_like(scale) + self.beta)
-        return scale_shift(centred, scale, ops.zeros_like(scale))
+            return scale_shift(centred, scale * self.gamma, ops.zeros_like(scale) + self.beta, self.relu)
+        return scale_shift(centred, scale, ops.zeros_like(scale), self.relu)
 
     def get_config(self):
-        return {**super().get_config(), "flavor": self.flavor, "epsilon": self.epsilon}
+        return {**super().get_config(), "flavor": self.flavor, "relu": self.relu, "epsilon": self.epsilon}

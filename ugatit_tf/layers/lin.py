@@ -10,6 +10,7 @@ class LIN(keras.layers.Layer):
 
     Args:
         flavor: `"tf1"`: variances are divided by n; `"pytorch"`: by n - 1.
+        relu: whether ReLU follows; as part of the norm it keeps no map of its own for the gradient.
         epsilon: added to the variances, inside the root.
 
     Input and output: [N, H, W, C].
@@ -17,9 +18,10 @@ class LIN(keras.layers.Layer):
     Reference: paper, section 2.1; `layer_instance_norm` (TF1), `ILN` (PyTorch).
     """
 
-    def __init__(self, flavor="tf1", epsilon=1e-5, **kwargs):
+    def __init__(self, flavor="tf1", relu=False, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
         self.flavor = flavor
+        self.relu = relu
         self.epsilon = epsilon
 
     def build(self, input_shape):
@@ -29,7 +31,7 @@ class LIN(keras.layers.Layer):
         self.beta = self.add_weight(shape, initializer="zeros", name="beta", autocast=False)
 
     def call(self, x):
-        return mix_norms(x, self.rho, self.gamma, self.beta, self.epsilon, self.flavor)
+        return mix_norms(x, self.rho, self.gamma, self.beta, self.epsilon, self.flavor, self.relu)
 
     def get_config(self):
-        return {**super().get_config(), "flavor": self.flavor, "epsilon": self.epsilon}
+        return {**super().get_config(), "flavor": self.flavor, "relu": self.relu, "epsilon": self.epsilon}

@@ -45,21 +45,31 @@ def centre(x, flavor):
     return statistics(x)
 
 
-@ops.custom_gradient
-def scale_shift(x, scale, shift):
-    """`x * scale + shift`, in the type of `x`; nothing but `x` and `scale` is kept for the gradient.
+def scale_shift(x, scale, shift, relu=False):
+    """`x * scale + shift`, and ReLU of it if asked for; no map but `x` is kept for the gradient.
 
     Args:
         x: map, [N, H, W, C].
         scale, shift: float32, [N, 1, 1, C].
+        relu: whether ReLU follows. Its slope is found again from `x`, so that its result need not be kept.
+
+    Returns:
+        [N, H, W, C], in the type of `x`.
     """
 
-    def gradient(d_y):
-        d_y32 = ops.cast(d_y, "float32")
-        d_scale = ops.sum(d_y32 * ops.cast(x, "float32"), axis=(1, 2), keepdims=True)
-        return ops.cast(d_y32 * scale, x.dtype), d_scale, ops.sum(d_y32, axis=(1, 2), keepdims=True)
+    @ops.custom_gradient
+    def multiply_add(x, scale, shift):
+        def gradient(d_y):
+            values, d_y = ops.cast(x, "float32"), ops.cast(d_y, "float32")
+            if relu:
+                d_y = ops.where(values * scale + shift > 0, d_y, 0.0)
+            d_scale = ops.sum(d_y * values, axis=(1, 2), keepdims=True)
+            return ops.cast(d_y * scale, x.dtype), d_scale, ops.sum(d_y, axis=(1, 2), keepdims=True)
 
-    return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype), gradient
+        y = ops.cast(x, "float32") * scale + shift
+        return ops.cast(ops.relu(y) if relu else y, x.dtype), gradient
+
+    return multiply_add(x, scale, shift)
 
 
 def count_pixels(x):
@@ -67,7 +77,7 @@ def count_pixels(x):
     return ops.cast(ops.shape(x)[1] * ops.shape(x)[2], "float32")
 
 
-def mix_norms(x, rho, gamma, beta, epsilon, flavor):
+def mix_norms(x, rho, gamma, beta, epsilon, flavor, relu=False):
     """`gamma * (rho * IN(x) + (1 - rho) * LN(x)) + beta` (paper, equation 1), as one multiply-add.
 
     Args:
@@ -76,6 +86,7 @@ def mix_norms(x, rho, gamma, beta, epsilon, flavor):
         gamma, beta: float32, [N, 1, 1, C] or [C].
         epsilon: added to the variances, inside the root.
         flavor: `"tf1"`: variances divided by n; `"pytorch"`: by n - 1, as `torch.var` has it.
+        relu: whether ReLU follows.
     """
     centred, mean, variance = centre(x, flavor)
     image_mean = ops.mean(mean, axis=-1, keepdims=True)
@@ -87,7 +98,7 @@ def mix_norms(x, rho, gamma, beta, epsilon, flavor):
         image_variance = image_variance * (entries / (entries - 1.0))
     instance = rho * ops.rsqrt(variance + epsilon)
     layer = (1.0 - rho) * ops.rsqrt(image_variance + epsilon)
-    return scale_shift(centred, gamma * (instance + layer), beta + gamma * layer * (mean - image_mean))
+    return scale_shift(centred, gamma * (instance + layer), beta + gamma * layer * (mean - image_mean), relu)
 
 
 def clip_rho(rho):

@@ -16,12 +16,10 @@ class ConvNorm(keras.layers.Layer):
         # With stride 2 the last row and column of a pad of 1 on an even size are never read.
         self.pad = ReflectPad2D(pad, pad - strides + 1, name="pad")
         self.conv = keras.layers.Conv2D(filters, kernel_size, strides, use_bias=flavor == "tf1", name="conv")
-        self.norm = InstanceNorm(flavor, name="norm")
-        self.relu = relu
+        self.norm = InstanceNorm(flavor, relu, name="norm")
 
     def call(self, x):
-        x = self.norm(self.conv(self.pad(x)))
-        return ops.relu(x) if self.relu else x
+        return self.norm(self.conv(self.pad(x)))
 
 
 class ResBlock(keras.layers.Layer):
@@ -49,12 +47,12 @@ class AdaLINResBlock(keras.layers.Layer):
         tf1 = flavor == "tf1"
         self.pad = ReflectPad2D(1, name="pad")
         self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1")
-        self.norm1 = AdaLIN(flavor, smoothing and tf1, name="norm1")
+        self.norm1 = AdaLIN(flavor, smoothing and tf1, relu=True, name="norm1")
         self.conv2 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv2")
         self.norm2 = AdaLIN(flavor, smoothing and tf1, name="norm2")
 
     def call(self, x, gamma, beta):
-        y = ops.relu(self.norm1(self.conv1(self.pad(x)), gamma, beta))
+        y = self.norm1(self.conv1(self.pad(x)), gamma, beta)
         return x + self.norm2(self.conv2(self.pad(y)), gamma, beta)
 
 
@@ -116,7 +114,7 @@ class Generator(Network):
             AdaLINResBlock(4 * ch, flavor, smoothing, name=f"decoder_block_{i}") for i in range(n_res)
         ]
         self.up = [UpsampleConv2D(ch * 2 ** (1 - i), use_bias=tf1, name=f"up_{i}") for i in range(2)]
-        self.up_norms = [LIN(flavor, name=f"up_norm_{i}") for i in range(2)]
+        self.up_norms = [LIN(flavor, relu=True, name=f"up_norm_{i}") for i in range(2)]
         self.out_pad = ReflectPad2D(3, name="out_pad")
         self.out_conv = keras.layers.Conv2D(3, 7, use_bias=tf1, name="out_conv")
 
@@ -154,7 +152,7 @@ class Generator(Network):
         for block in self.decoder_blocks:
             x = block(x, gamma, beta)
         for conv, norm in zip(self.up, self.up_norms, strict=True):
-            x = ops.relu(norm(conv(x)))
+            x = norm(conv(x))
         x = self.out_conv(self.out_pad(x))
         return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
 
