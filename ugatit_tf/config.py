@@ -196,7 +196,8 @@ class RunConfig:
                 f"{name} names a folder inside the run folder, such as {name[:-4]!r}; received {value!r}. "
                 "Use --run_dir to place the run elsewhere.",
             )
-        _require(len({getattr(self, name) for name in folders}) == len(folders), f"{', '.join(folders)} must differ.")
+        names = [getattr(self, name) for name in folders]
+        _require(len(set(names)) == len(names), f"{', '.join(folders)} must differ; received {', '.join(names)}.")
 
     def to_json(self):
         return json.dumps(dataclasses.asdict(self), indent=2)

@@ -53,7 +53,7 @@ def flip(content, position, bit):
 
 
 def refused_or_unchanged(small, positions, bits):
-    """Dates and the like may flip unnoticed, and a member may be lost; what is read has the value that was written."""
+    """Dates and the like may flip unnoticed; what is read is what was written."""
     whole, read, arrays = small
     refused = 0
     for position in positions:
@@ -64,6 +64,7 @@ def refused_or_unchanged(small, positions, bits):
                 refused += 1
             else:
                 assert config == "{}"
+                assert set(got) == set(arrays)
                 for name, array in got.items():
                     np.testing.assert_array_equal(array, arrays[name])
     return refused

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 
 _CONFIG = "config.json"
+_COUNT = "number of arrays"  # a damaged directory can hide members, which have CRCs only one by one
 
 
 def write(path, arrays, config):
@@ -27,7 +28,7 @@ def write(path, arrays, config):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **{_CONFIG: np.array(config)}, **arrays)
+            np.savez(file, **{_CONFIG: np.array(config), _COUNT: np.array(len(arrays))}, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -54,7 +55,10 @@ def read(path):
         try:
             with np.load(file, allow_pickle=False) as members:
                 arrays = {name: members[name] for name in members.files}
-            return arrays, str(arrays.pop(_CONFIG))
+            config, count = str(arrays.pop(_CONFIG)), int(arrays.pop(_COUNT))
+            if len(arrays) != count:
+                raise ValueError(f"{len(arrays)} of its {count} arrays are left")
+            return arrays, config
         # What numpy and zipfile raise for a file that is cut, altered or something else; an OSError, for instance,
         # where an altered directory points before the file's beginning.
         except (
