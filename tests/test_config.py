@@ -93,7 +93,11 @@ WRONG = [
         for name in ("checkpoint_dir", "result_dir", "log_dir", "sample_dir")
         for value in ("", "..", "a/b", "/abs", "a\\b")
     ),
-    (RunConfig, {"log_dir": "x", "sample_dir": "x"}, "checkpoint_dir, result_dir, log_dir, sample_dir must differ; received checkpoint, results, x, x"),
+    (
+        RunConfig,
+        {"log_dir": "x", "sample_dir": "x"},
+        "checkpoint_dir, result_dir, log_dir, sample_dir must differ; received checkpoint, results, x, x",
+    ),
 ]
 
 

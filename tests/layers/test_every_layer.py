@@ -29,7 +29,7 @@ CASES = {
     "cam_tf1": (CAM, {"flavor": "tf1", "spectral_norm": False, "activation": "linear"}, [MAP]),
     "conv": (SpectralNormConv2D, {"filters": 4, "kernel_size": 3, "strides": 2, "use_bias": False}, [MAP]),
     "dense": (SpectralNormDense, {"units": 4, "use_bias": False}, [VECTOR]),
-    "pad": (ReflectPad2D, {"before": 1, "after": 2}, [MAP]),
+    "pad": (ReflectPad2D, {"before": 1, "after": 2, "repeat_edge": True, "as_slices": True}, [MAP]),
     "upsample": (UpsampleConv2D, {"filters": 4, "use_bias": False}, [MAP]),
 }
 every_layer = pytest.mark.parametrize(("layer_class", "values", "shapes"), CASES.values(), ids=CASES)

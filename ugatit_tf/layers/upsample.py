@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from ugatit_tf.layers.padding import ReflectPad2D
+
 
 class UpsampleConv2D(keras.layers.Layer):
     """Nearest upsampling by 2, reflection padding by 1 and a 3x3 convolution, as four 2x2 phase convolutions.
@@ -24,6 +26,7 @@ class UpsampleConv2D(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.use_bias = use_bias
+        self.pad = ReflectPad2D(1, repeat_edge=True, dtype=self.dtype_policy, name="pad")
 
     def build(self, input_shape):
         # autocast=False: the taps are summed in float32 and rounded once.
@@ -33,7 +36,7 @@ class UpsampleConv2D(keras.layers.Layer):
             self.bias = self.add_weight((self.filters,), initializer="zeros", name="bias")
 
     def call(self, x):
-        x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
+        x = self.pad(x)
         phases = []
         for row in (0, 1):
             for column in (0, 1):
