@@ -28,6 +28,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "export": ["ai-edge-litert>=2.3,<3", "litert-quantizer>=0.11,<0.12", "tensorflow-serving-api>=2.21,<2.22"],
         "tfds": ["tensorflow-datasets>=4.9"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "build>=1.2"],
     },

@@ -7,7 +7,10 @@ import sys
 from ugatit_tf import __version__
 from ugatit_tf.cli.flags import UsageError, fail
 
-COMMANDS = {"train": "train a model on two folders of images, or translate a dataset's test images with it"}
+COMMANDS = {
+    "train": "train a model on two folders of images, or translate a dataset's test images with it",
+    "export": "write a trained model as SavedModel and TFLite files, each proven equal to it",
+}
 
 
 def main(arguments=None):

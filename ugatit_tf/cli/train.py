@@ -1,14 +1,13 @@
 """`ugatit train`: train a model on two folders of images (`--phase train`), or use it on the test images (`test`)."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
-import sys
 
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.start import find_dataset, find_gpus
 from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
 
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
@@ -147,63 +146,12 @@ def _run_dir(values, run):
     return pathlib.Path("runs") / f"UGATIT{'_light' if run.model.light else ''}_{dataset}"
 
 
-def _dataset(run, need):
-    """The dataset's files, drawn or fetched first where its name asks for that, and checked."""
-    from ugatit_tf.data import demo, images, tfds
-
-    folder = run.data.path
-    if run.data.dataset == "demo" and not demo.demo_ready(folder):
-        print(f"Drawing the demo set into {folder} ...", flush=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        demo.write_demo(folder)
-    if run.data.dataset.startswith("tfds:"):
-        tfds.write_tfds(run.data.dataset, folder)
-    dataset = images.load_dataset(folder, need=need)
-    for path, reason in dataset.bad:
-        print(f"Left out: {path}: {reason}")
-    counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
-    print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    return dataset
-
-
 def _load_images(paths, size):
     import numpy as np
 
     from ugatit_tf.data import pipeline
 
     return np.concatenate([image for image, _ in pipeline.test_batches(paths, size)]) if paths else None
-
-
-@contextlib.contextmanager
-def _quiet_start():
-    """Keep TensorFlow's notes on its start-up, which no setting silences, off the terminal.
-
-    Whoever wants them (a GPU is not found, say) sets TF_CPP_MIN_LOG_LEVEL, and nothing is hidden.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-
-
-def _find_gpus():
-    """Start TensorFlow; returns its GPUs, which will take memory as they need it."""
-    with _quiet_start():
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
 def _report_device(run, gpus):
@@ -221,7 +169,7 @@ def _describe(model):
 
 
 def _train(values, run):
-    gpus = _find_gpus()
+    gpus = find_gpus()
 
     from ugatit_tf.training.checkpoint import CheckpointStore
     from ugatit_tf.training.loop import fit
@@ -238,7 +186,7 @@ def _train(values, run):
         print(_describe(UGATIT(run.model, run.train.seed)))
         return 0
 
-    dataset = _dataset(run, need=("trainA", "trainB"))
+    dataset = find_dataset(run.data, need=("trainA", "trainB"))
     _report_device(run, gpus)
     model = UGATIT(run.model, run.train.seed)
     if values["init"] and not store:
@@ -302,7 +250,7 @@ def _sample_drawer(dataset, size, trainer):
 
 
 def _test(command, values, run):
-    _find_gpus()
+    find_gpus()
     import tensorflow as tf
 
     from ugatit_tf.data import pipeline
@@ -315,7 +263,7 @@ def _test(command, values, run):
     overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
     model = UGATIT.load(source, **overrides)
     size = model.config.img_size
-    dataset = _dataset(run, need=("testA", "testB"))
+    dataset = find_dataset(run.data, need=("testA", "testB"))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
     out_dir = run_dir / run.result_dir

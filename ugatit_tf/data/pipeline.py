@@ -9,22 +9,24 @@ from ugatit_tf.data import images
 
 
 def resize(image, size):
-    """Resize to a square, the one way it is done in training, test and export: bilinear, antialiased.
+    """Resize, the one way it is done in training, test and export: bilinear, antialiased.
 
     Args:
         image: uint8 or float tensor of shape [H, W, 3], in [0, 255].
-        size: side of the result in pixels.
+        size: side of the result in pixels, or its (height, width).
 
     Returns:
-        float32 tensor of shape [size, size, 3], in [0, 255].
+        float32 tensor of shape [size, size, 3] or [height, width, 3], in [0, 255].
     """
-    image = tf.ensure_shape(tf.image.resize(image, (size, size), "bilinear", antialias=True), (size, size, 3))
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    image = tf.ensure_shape(tf.image.resize(image, size, "bilinear", antialias=True), (*size, 3))
     return tf.clip_by_value(image, 0.0, 255.0)  # the weights of a pixel add up to 1 but for rounding
 
 
 def to_float(image):
     """From [0, 255] to the networks' [-1, 1], as float32."""
-    return tf.cast(image, tf.float32) / 127.5 - 1.0
+    # A product, since TFLite makes one of a division: another rounding, which int8 maps would show.
+    return tf.cast(image, tf.float32) * (1 / 127.5) - 1.0
 
 
 def train_batches(dataset, model_config, train_config, start=0):

@@ -156,6 +156,13 @@ class Generator(Network):
         x = self.out_conv(self.out_pad(x))
         return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
 
+    def copy(self):
+        """A generator of the same weights that computes in float32."""
+        copy = Generator.from_config(self.get_config())
+        for mine, other in zip(copy.variables, self.variables, strict=True):
+            mine.assign(other)
+        return copy
+
     def pad_by_slices(self):
         """Pad with operations that TFLite's fast kernels have: same numbers, slower to train."""
         for layer in self._flatten_layers():

@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from ugatit_tf.config import TrainConfig
-from ugatit_tf.models import Generator
 from ugatit_tf.training.optimizer import Adam
 from ugatit_tf.training.schedule import learning_rate
 from ugatit_tf.training.step import TrainStep
@@ -105,10 +104,8 @@ class Trainer:
         return named
 
 
-def _copy(network):
-    """A generator of the same weights."""
-    copy = Generator.from_config(network.get_config())
-    copy.set_precision(network.precision)
-    for mine, other in zip(copy.variables, network.variables, strict=True):
-        mine.assign(other)
+def _copy(generator):
+    """A generator of the same weights and precision."""
+    copy = generator.copy()
+    copy.set_precision(generator.precision)
     return copy

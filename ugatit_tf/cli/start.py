@@ -1,0 +1,64 @@
+"""What several commands do first: start TensorFlow quietly, and find the images of a dataset."""
+
+import contextlib
+import os
+import sys
+
+# Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
+_LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep notes that C++ code writes to the terminal's error output, and that no setting silences, off it."""
+    if _LOUD:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def find_gpus():
+    """Start TensorFlow; returns the names of its GPUs, which will take memory as they need it."""
+    with quiet():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+
+def find_dataset(data, need):
+    """The dataset's files, drawn or fetched first where its name asks for that, and checked.
+
+    Args:
+        data: `ugatit_tf.config.DataConfig`.
+        need: the folders that must have images.
+
+    Returns:
+        `ugatit_tf.data.images.Dataset`.
+    """
+    from ugatit_tf.data import demo, images, tfds
+
+    folder = data.path
+    if data.dataset == "demo" and not demo.demo_ready(folder):
+        print(f"Drawing the demo set into {folder} ...", flush=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        demo.write_demo(folder)
+    if data.dataset.startswith("tfds:"):
+        tfds.write_tfds(data.dataset, folder)
+    dataset = images.load_dataset(folder, need=need)
+    for path, reason in dataset.bad:
+        print(f"Left out: {path}: {reason}")
+    counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
+    print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    return dataset
