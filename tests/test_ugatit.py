@@ -1,5 +1,6 @@
 """UGATIT: loading runs, with and without their average, and what it refuses."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -114,3 +115,30 @@ def test_precision_of_all_networks():
     assert {network.precision for network in model.networks.values()} == {"bfloat16"}
     assert {network.compute_dtype for network in model.networks.values()} == {"bfloat16"}
     assert {array.dtype.name for array in model.arrays().values()} == {"float32"}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("light", [True, False])
+def test_a_pytorch_model_comes_back_from_its_pt(tmp_path, light, suffix):
+    """Every bit, and the configuration as far as weights can show it: a light model's size has to be told."""
+    config = dataclasses.replace(MODEL, flavor="pytorch", light=light, n_res=2, n_dis=5, img_size=52)
+    model = ugatit_tf.UGATIT(config, seed=3)
+    rng = np.random.default_rng(0)
+    expected = {name: rng.normal(size=array.shape).astype("float32") for name, array in model.arrays().items()}
+    model.set_arrays(expected, "memory")  # the initial weights have layers of nothing but 0 and 1
+    model.save_pt(tmp_path / f"x{suffix}")
+    again = ugatit_tf.UGATIT.load(tmp_path / f"x{suffix}", **({"img_size": 52} if light else {}))
+    assert again.config == config
+    assert list(again.arrays()) == list(expected)
+    for name, array in again.arrays().items():
+        assert array.tobytes() == expected[name].tobytes(), name
+
+
+def test_what_a_pt_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"Only the pytorch flavor fits .* tf1 flavor.*step-\*\.npz.*save_weights"):
+        ugatit_tf.UGATIT(MODEL).save_pt(tmp_path / "x.pt")
+    model = ugatit_tf.UGATIT(dataclasses.replace(MODEL, flavor="pytorch"))
+    for name in ("x", "x.npz", "x.pt.bak"):
+        with pytest.raises(ValueError, match=rf"must end in \.pt or \.pth.*received .*{name}"):
+            model.save_pt(str(tmp_path / name))
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,8 @@ from ugatit_tf.config import ModelConfig, RunConfig
 from ugatit_tf.models import Discriminator, Generator
 from ugatit_tf.weights import archive, pytorch, tf1
 
+_PT_SUFFIXES = (".pt", ".pth")
+
 
 class UGATIT:
     """The six networks of U-GAT-IT, as attributes and in `networks`.
@@ -39,7 +41,7 @@ class UGATIT:
 
         Args:
             path: a run folder (its newest whole checkpoint), one checkpoint file of a run (`step-*.npz`), the prefix of
-                an official TF1 checkpoint (`.../UGATIT.model-100000`), or an official PyTorch `.pt`.
+                an official TF1 checkpoint (`.../UGATIT.model-100000`), or an official PyTorch `.pt` or `.pth`.
             ema: of a run that kept an average of its generators, take the average.
             overrides: for official checkpoints, fields of `ModelConfig` that the weights cannot show, for example
                 `smoothing=False`, or `img_size=128` for a light model.
@@ -62,7 +64,7 @@ class UGATIT:
             arrays, text = _read_run(path)
             build(RunConfig.from_json(text).model)
             model.set_arrays(arrays, path, ema=ema)
-        elif path.suffix in (".pt", ".pth"):
+        elif path.suffix in _PT_SUFFIXES:
             pytorch.load(path, build, **overrides)
         elif path.with_name(f"{path.name}.index").exists():
             tf1.load(path, build, **overrides)
@@ -72,6 +74,33 @@ class UGATIT:
                 "checkpoint (without .index), or an official PyTorch .pt file."
             )
         return model
+
+    def save_pt(self, path):
+        """Write the six networks of a `pytorch` model as a checkpoint of the official PyTorch code.
+
+        `torch.load(path, weights_only=True)` reads it, the official networks take its state dicts, and `load` gives
+        back every array bit for bit. It holds weights alone, spectral norm's u and v included. What it cannot say
+        `load` has to be told: a light model's `img_size`, and `smoothing`, which has no effect in this flavor.
+
+        Args:
+            path: of the file to make, `*.pt` or `*.pth`.
+
+        Raises:
+            ValueError: the model is of the `tf1` flavor, or the path ends differently; nothing was written.
+            OSError: the file cannot be written; what was at `path` is unchanged.
+        """
+        path = pathlib.Path(path)
+        if self.config.flavor != "pytorch":
+            raise ValueError(
+                f"Only the pytorch flavor fits the official .pt; this model is of the {self.config.flavor} flavor, "
+                "whose layers have other weights (biases, instance norms' gamma and beta, one CAM layer for both logits). "
+                "Keep its run's step-*.npz, or save one generator with gen_a2b.save_weights('gen_a2b.weights.h5')."
+            )
+        if path.suffix not in _PT_SUFFIXES:
+            raise ValueError(
+                f"The name must end in {' or '.join(_PT_SUFFIXES)}, so that load knows it; received {path}."
+            )
+        pytorch.save(self.networks, path)
 
     def arrays(self):
         """Every variable as a numpy array, by `network/path`; spectral-norm vectors included."""

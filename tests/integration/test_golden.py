@@ -158,7 +158,7 @@ def test_gradients(run):
         if golden is None or entry.variable.path in biases_before_instance_norm:
             continue
         keep, initial = recorded[entry.variable.path]
-        ours, golden = keep.numpy(), entry.convert(golden)
+        ours, golden = keep.numpy(), entry.layout.to_ours(golden)
         if _is_tf1(name) and entry.variable.name == "kernel":
             ours = ours + 1e-4 * initial  # the L2 term is added inside our Adam; u and v change no kernel before it
         error = np.abs(ours - golden).max()

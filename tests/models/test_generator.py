@@ -183,3 +183,23 @@ def test_known_parameter_counts(full_size):
     generator = small("pytorch", ch=3, n_res=2, light=full_size is None, img_size=full_size or 256)
     assert generator.count_params() == formula(3, 2, full_size)
     assert formula(64, 4, 256 if full_size else None) / 1e6 == pytest.approx(279 if full_size else 10.6, rel=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("light", [True, False])
+@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
+def test_keras_weights_file_takes_every_variable_exactly(tmp_path, flavor, light, precision):
+    """Layers in lists, and the one that tf1's CAM uses twice, included; no two variables have equal values."""
+    generator = small(flavor, light=light, n_res=2, img_size=16)
+    for i, variable in enumerate(generator.variables):
+        variable.assign(np.random.default_rng(i).normal(size=variable.shape))
+    generator.set_precision(precision)
+    generator.save_weights(tmp_path / "a2b.weights.h5")
+    other = Generator.from_config({**generator.get_config(), "seed": 9, "name": "another"})
+    other.load_weights(tmp_path / "a2b.weights.h5")
+    assert len(other.variables) == (64 if flavor == "tf1" else 32)
+    for got, expected in zip(other.variables, generator.variables, strict=True):
+        assert got.numpy().tobytes() == expected.numpy().tobytes(), got.path
+    if precision == "float32":
+        x = images(1, 16, 16)
+        np.testing.assert_array_equal(other(x, training=False)[0], generator(x, training=False)[0])

@@ -5,9 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import ugatit_tf
-from ugatit_tf.weights import pytorch
+from ugatit_tf.weights import pytorch, tf1
 from ugatit_tf.weights.official import Entry, assign
 from ugatit_tf.weights.torch_file import read_torch_file
 
@@ -65,6 +66,37 @@ def _load_changed(monkeypatch, change):
 def test_changed_pt_is_refused_by_name(monkeypatch, change, message):
     with pytest.raises(ValueError, match=message):
         _load_changed(monkeypatch, change)
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        "pytorch_light/params_0000000.pt",
+        "pytorch_full/params_0000000.pt",
+        "tf1_light/UGATIT_light.model-1",
+        "tf1_full/UGATIT.model-1",
+    ],
+)
+def test_every_layout_and_its_inverse_are_exact(checkpoint):
+    """Numbered elements, so that none may change its place: official to ours and back, ours to official and back."""
+    model = ugatit_tf.UGATIT.load(GOLDEN / checkpoint)
+    if checkpoint.endswith(".pt"):
+        entries, states = pytorch.entries(model.networks), read_torch_file(GOLDEN / checkpoint)
+        shapes = {
+            f"{network}/{name}": array.shape for network, state in states.items() for name, array in state.items()
+        }
+        assert [entry.name for entry in pytorch.entries(model.networks)] == list(shapes)
+    else:
+        entries = tf1.entries(model.networks)
+        shapes = tf.train.load_checkpoint(str(GOLDEN / checkpoint)).get_variable_to_shape_map()
+    for entry in entries:
+        official = np.arange(np.prod(shapes[entry.name])).reshape(shapes[entry.name])
+        ours = official.reshape(entry.variable.shape)
+        there = entry.layout.to_ours(official)
+        assert there.shape == ours.shape, entry.name
+        np.testing.assert_array_equal(entry.layout.to_official(there), official, strict=True, err_msg=entry.name)
+        there = entry.layout.to_official(ours)
+        np.testing.assert_array_equal(entry.layout.to_ours(there), ours, strict=True, err_msg=entry.name)
 
 
 def test_truncated_pt_is_refused(tmp_path):

@@ -59,6 +59,9 @@ class AdaLINResBlock(keras.layers.Layer):
 class Generator(Network):
     """Translates images of one domain into the other.
 
+    The weights alone go through Keras's own file: `generator.save_weights("a2b.weights.h5")`, and `load_weights` of a
+    generator with the same configuration, take every variable exactly.
+
     Args:
         flavor, light, ch, n_res, img_size, smoothing: see `ugatit_tf.ModelConfig`.
         seed: decides the initial weights.

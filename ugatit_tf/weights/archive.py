@@ -1,16 +1,17 @@
 """A run's checkpoint file: named arrays and the run's configuration, in one .npz.
 
 The format is numpy's own, so that anybody can read the weights with `numpy.load`; every member carries a CRC, so that
-a torn file is noticed. A file is written beside its place, synced, and put there by one rename.
+a torn file is noticed.
 """
 
-import os
 import pathlib
 import re
 import zipfile
 import zlib
 
 import numpy as np
+
+from ugatit_tf.weights import atomic
 
 _CONFIG = "config.json"
 _COUNT = "number of arrays"  # a damaged directory can hide members, which have CRCs only one by one
@@ -24,21 +25,8 @@ def write(path, arrays, config):
         arrays: name to numpy array.
         config: JSON text.
     """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **{_CONFIG: np.array(config), _COUNT: np.array(len(arrays))}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with atomic.replacing(path) as file:
+        np.savez(file, **{_CONFIG: np.array(config), _COUNT: np.array(len(arrays))}, **arrays)
 
 
 def read(path):

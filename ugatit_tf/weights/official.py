@@ -1,4 +1,4 @@
-"""Moving the arrays of an official checkpoint into the six networks, all or nothing."""
+"""Moving the arrays of an official checkpoint into the six networks, all or nothing, and back."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,12 +7,27 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
+class Layout:
+    """How an official array becomes ours and back. Elements only change places, so both ways are exact."""
+
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_official: Callable[[np.ndarray], np.ndarray]
+
+
+SAME = Layout(np.asarray, np.asarray)
+
+
+@dataclasses.dataclass(frozen=True)
 class Entry:
-    """One entry of an official checkpoint: its name, our variable, and how its array becomes ours."""
+    """One entry of an official checkpoint: its name, our variable, and how the arrays of both are laid out."""
 
     name: str
     variable: object
-    convert: Callable[[np.ndarray], np.ndarray] = np.asarray
+    layout: Layout = SAME
+
+    def official_array(self):
+        """Our variable's value as the official checkpoint has it."""
+        return self.layout.to_official(self.variable.numpy())
 
 
 def assign(entries, arrays, path):
@@ -34,7 +49,7 @@ def assign(entries, arrays, path):
         if name not in arrays:
             continue
         try:
-            value = entry.convert(arrays[name])
+            value = entry.layout.to_ours(arrays[name])
         except ValueError:  # an array that cannot even be laid out as the variable is
             value = None
         if value is None or value.shape != tuple(entry.variable.shape):

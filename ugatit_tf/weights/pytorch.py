@@ -1,12 +1,13 @@
-"""Checkpoints of the official PyTorch implementation (znxlwm/UGATIT-pytorch)."""
+"""Checkpoints of the official PyTorch implementation (znxlwm/UGATIT-pytorch), read and written."""
 
 import re
 
 import numpy as np
 
 from ugatit_tf.config import ModelConfig
-from ugatit_tf.weights.official import Entry, assign, image_size_of, require
+from ugatit_tf.weights.official import SAME, Entry, Layout, assign, image_size_of, require
 from ugatit_tf.weights.torch_file import read_torch_file
+from ugatit_tf.weights.torch_writer import write_torch_file
 
 _NETWORKS = {
     "gen_a2b": "genA2B",
@@ -16,6 +17,12 @@ _NETWORKS = {
     "dis_local_a": "disLA",
     "dis_local_b": "disLB",
 }
+_MATRIX = Layout(np.transpose, np.transpose)  # [out, in] and [in, out]
+_CONV_KERNEL = Layout(  # [out, in, h, w] and [h, w, in, out]
+    lambda array: array.transpose(2, 3, 1, 0),
+    lambda array: array.transpose(3, 2, 0, 1),
+)
+_VECTOR = Layout(lambda array: array.reshape(-1), lambda array: array.reshape(1, -1, 1, 1))  # [1, C, 1, 1] and [C]
 
 
 def load(path, build, **overrides):
@@ -43,25 +50,41 @@ def load(path, build, **overrides):
     return networks
 
 
+def save(networks, path):
+    """Write the six networks, of the `pytorch` flavor, as an official `.pt`: names, order and layout are its own.
+
+    Args:
+        networks: dict of the six networks.
+        path: of the file to make.
+    """
+    states = {official: {} for official in _NETWORKS.values()}
+    for entry in entries(networks):
+        network, _, name = entry.name.partition("/")
+        states[network][name] = entry.official_array()
+    write_torch_file(path, states)
+
+
 def entries(networks):
-    """Every entry of an official `.pt`, as `network/name`, with its variable."""
+    """Every entry of an official `.pt`, as `network/name`, with its variable, in the official order."""
     for ours, official in _NETWORKS.items():
         walk = _generator if ours.startswith("gen") else _discriminator
         for entry in walk(networks[ours]):
-            yield Entry(f"{official}/{entry.name}", entry.variable, entry.convert)
-
-
-def conv_kernel(array):
-    """[out, in, h, w] to [h, w, in, out]."""
-    return array.transpose(2, 3, 1, 0)
-
-
-def vector(array):
-    """[1, C, 1, 1] to [C]."""
-    return array.reshape(-1)
+            yield Entry(f"{official}/{entry.name}", entry.variable, entry.layout)
 
 
 def _generator(net):
+    yield Entry("gap_fc.weight", net.cam.gap_fc.kernel, _MATRIX)
+    yield Entry("gmp_fc.weight", net.cam.gmp_fc.kernel, _MATRIX)
+    yield Entry("conv1x1.weight", net.cam.kernel, _CONV_KERNEL)
+    yield Entry("conv1x1.bias", net.cam.bias)
+    yield Entry("gamma.weight", net.gamma.kernel, _MATRIX)
+    yield Entry("beta.weight", net.beta.kernel, _MATRIX)
+
+    for i, block in enumerate(net.decoder_blocks, start=1):
+        for half, conv, norm in ((1, block.conv1, block.norm1), (2, block.conv2, block.norm2)):
+            yield Entry(f"UpBlock1_{i}.conv{half}.weight", conv.kernel, _CONV_KERNEL)
+            yield Entry(f"UpBlock1_{i}.norm{half}.rho", norm.rho, _VECTOR)
+
     blocks = [("DownBlock.1", net.stem)]
     blocks += [(f"DownBlock.{5 + 4 * i}", block) for i, block in enumerate(net.down)]
     for i, block in enumerate(net.encoder_blocks):
@@ -70,56 +93,50 @@ def _generator(net):
             (f"DownBlock.{12 + i}.conv_block.5", block.second),
         ]
     for name, block in blocks:
-        yield Entry(f"{name}.weight", block.conv.kernel, conv_kernel)
+        yield Entry(f"{name}.weight", block.conv.kernel, _CONV_KERNEL)
 
-    yield Entry("gap_fc.weight", net.cam.gap_fc.kernel, np.transpose)
-    yield Entry("gmp_fc.weight", net.cam.gmp_fc.kernel, np.transpose)
-    yield Entry("conv1x1.weight", net.cam.kernel, conv_kernel)
-    yield Entry("conv1x1.bias", net.cam.bias)
+    side = net.img_size // 4
+    yield Entry("FC.0.weight", net.hidden[0].kernel, _MATRIX if net.light else _flattened_map(side, side, 4 * net.ch))
+    yield Entry("FC.2.weight", net.hidden[1].kernel, _MATRIX)
 
-    def flattened_map(array):
-        """[out, C*h*w] to [h*w*C, out]: PyTorch flattens channels first."""
-        side = net.img_size // 4
-        return array.reshape(-1, 4 * net.ch, side, side).transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
-
-    yield Entry("FC.0.weight", net.hidden[0].kernel, np.transpose if net.light else flattened_map)
-    yield Entry("FC.2.weight", net.hidden[1].kernel, np.transpose)
-    yield Entry("gamma.weight", net.gamma.kernel, np.transpose)
-    yield Entry("beta.weight", net.beta.kernel, np.transpose)
-
-    for i, block in enumerate(net.decoder_blocks, start=1):
-        for half, conv, norm in ((1, block.conv1, block.norm1), (2, block.conv2, block.norm2)):
-            yield Entry(f"UpBlock1_{i}.conv{half}.weight", conv.kernel, conv_kernel)
-            yield Entry(f"UpBlock1_{i}.norm{half}.rho", norm.rho, vector)
     for i, (conv, norm) in enumerate(zip(net.up, net.up_norms, strict=True)):
-        yield Entry(f"UpBlock2.{2 + 5 * i}.weight", conv.kernel, conv_kernel)
+        yield Entry(f"UpBlock2.{2 + 5 * i}.weight", conv.kernel, _CONV_KERNEL)
         for name in ("rho", "gamma", "beta"):
-            yield Entry(f"UpBlock2.{3 + 5 * i}.{name}", getattr(norm, name), vector)
-    yield Entry("UpBlock2.11.weight", net.out_conv.kernel, conv_kernel)
+            yield Entry(f"UpBlock2.{3 + 5 * i}.{name}", getattr(norm, name), _VECTOR)
+    yield Entry("UpBlock2.11.weight", net.out_conv.kernel, _CONV_KERNEL)
 
 
 def _discriminator(net):
-    convs = [(f"model.{1 + 3 * i}", conv) for i, conv in enumerate((*net.convs, net.last_conv))]
-    for name, conv in (*convs, ("conv", net.logit_conv)):
-        yield from _normalized(name, conv, conv_kernel)
+    yield from _normalized("gap_fc", net.cam.gap_fc, _MATRIX)
+    yield from _normalized("gmp_fc", net.cam.gmp_fc, _MATRIX)
+    yield Entry("conv1x1.weight", net.cam.kernel, _CONV_KERNEL)
+    yield Entry("conv1x1.bias", net.cam.bias)
+    convs = [("conv", net.logit_conv)]
+    convs += [(f"model.{1 + 3 * i}", conv) for i, conv in enumerate((*net.convs, net.last_conv))]
+    for name, conv in convs:
         if conv.use_bias:
             yield Entry(f"{name}.bias", conv.bias)
-    yield from _normalized("gap_fc", net.cam.gap_fc, np.transpose)
-    yield from _normalized("gmp_fc", net.cam.gmp_fc, np.transpose)
-    yield Entry("conv1x1.weight", net.cam.kernel, conv_kernel)
-    yield Entry("conv1x1.bias", net.cam.bias)
+        yield from _normalized(name, conv, _CONV_KERNEL, _flattened_inputs(*conv.kernel.shape[:-1]))
 
 
-def _normalized(name, layer, convert):
+def _normalized(name, layer, kernel, inputs=SAME):
     """The raw kernel with its u and v; v runs over the inputs in the kernel's own order."""
-    inputs = layer.kernel.shape[:-1]
-
-    def convert_v(array):
-        if len(inputs) == 1:
-            return array
-        height, width, channels = inputs
-        return array.reshape(channels, height, width).transpose(1, 2, 0).reshape(-1)
-
-    yield Entry(f"{name}.weight_orig", layer.kernel, convert)
+    yield Entry(f"{name}.weight_orig", layer.kernel, kernel)
     yield Entry(f"{name}.weight_u", layer.u)
-    yield Entry(f"{name}.weight_v", layer.v, convert_v)
+    yield Entry(f"{name}.weight_v", layer.v, inputs)
+
+
+def _flattened_map(height, width, channels):
+    """[out, C*h*w] and [h*w*C, out]: PyTorch flattens channels first."""
+    return Layout(
+        lambda array: array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, array.shape[0]),
+        lambda array: array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[1], -1),
+    )
+
+
+def _flattened_inputs(height, width, channels):
+    """[C*h*w] and [h*w*C]."""
+    return Layout(
+        lambda array: array.reshape(channels, height, width).transpose(1, 2, 0).reshape(-1),
+        lambda array: array.reshape(height, width, channels).transpose(2, 0, 1).reshape(-1),
+    )

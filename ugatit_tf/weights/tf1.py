@@ -5,9 +5,10 @@ import re
 import tensorflow as tf
 
 from ugatit_tf.config import ModelConfig
-from ugatit_tf.weights.official import Entry, assign, image_size_of, require
+from ugatit_tf.weights.official import Entry, Layout, assign, image_size_of, require
 
 _NOT_WEIGHTS = re.compile(r"(/Adam(_\d+)?|^beta[12]_power(_\d+)?|^global_step)$")
+_ROW = Layout(lambda array: array.reshape(-1), lambda array: array.reshape(1, -1))  # [1, C] and [C]
 
 
 def load(path, build, **overrides):
@@ -119,5 +120,5 @@ def _discriminator(net, scope):
         own = "" if net.sn or name == "CAM_logit" else "/conv2d"
         yield from _weights(layer, f"{scope}/{name}{own}", "kernel", "bias")
         if net.sn:
-            yield Entry(f"{scope}/{name}/u", layer.u, lambda u: u.reshape(-1))
+            yield Entry(f"{scope}/{name}/u", layer.u, _ROW)
     yield from _conv(net.cam, f"{scope}/conv_1x1")
