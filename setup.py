@@ -8,6 +8,9 @@ from setuptools import find_packages, setup
 here = pathlib.Path(__file__).parent
 version = re.search(r'^__version__ = "(.+)"', (here / "ugatit_tf/__init__.py").read_text(), re.MULTILINE).group(1)
 
+SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
+EXPORT = [*SERVING, "ai-edge-litert>=2.3,<3", "litert-quantizer>=0.11,<0.12"]
+
 setup(
     name="ugatit-tf",
     version=version,
@@ -28,9 +31,10 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "export": ["ai-edge-litert>=2.3,<3", "litert-quantizer>=0.11,<0.12", "tensorflow-serving-api>=2.21,<2.22"],
+        "export": EXPORT,
+        "grpc": SERVING,
         "tfds": ["tensorflow-datasets>=4.9"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "build>=1.2"],
+        "test": [*EXPORT, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "build>=1.2"],
     },
     entry_points={"console_scripts": ["ugatit = ugatit_tf.cli.main:main"]},
     keywords="U-GAT-IT GAN image-to-image translation TensorFlow Keras anime",

@@ -24,6 +24,7 @@ ALLOWED = {
     "training": {"config", "data", "losses", "models", "ugatit", "weights"},
     "inference": {"config", "data", "ugatit"},
     "export": {"config", "data", "ugatit"},
+    "serving": {"data"},
     "__init__": set(),
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
@@ -63,7 +64,17 @@ def test_imports_point_one_way(module):
     assert set(imported_parts((PACKAGE / module).read_text())) - {part} <= ALLOWED[part]
 
 
-@pytest.mark.parametrize("name", ["ugatit_tf", "ugatit_tf.config", "ugatit_tf.cli.main", "ugatit_tf.inference.sheets"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ugatit_tf",
+        "ugatit_tf.config",
+        "ugatit_tf.cli.main",
+        "ugatit_tf.cli.request",
+        "ugatit_tf.inference.sheets",
+        "ugatit_tf.serving.client",
+    ],
+)
 def test_importing_costs_neither_tensorflow_nor_keras(name):
     code = f"import sys, {name}; print(sorted({{'tensorflow', 'keras', 'torch'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
