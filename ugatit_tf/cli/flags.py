@@ -18,12 +18,15 @@ class Command:
     Args:
         name: as typed after `ugatit`.
         summary: what the command does, for the help.
+        words: whether it takes words that belong to no flag, such as files; they may stand before and after flags.
     """
 
-    def __init__(self, name, summary):
+    def __init__(self, name, summary, words=False):
         self.name = name
         self.summary = summary
+        self.words = words
         self.values = flags.FlagValues()
+        self.values.set_gnu_getopt(words)
         self._groups = {}
         self._group = ""
 
@@ -58,7 +61,8 @@ class Command:
         """Read the words after the command.
 
         Returns:
-            The flags' values by name, or None when only the help was asked for (and has been printed).
+            The flags' values by name, and the other words as a list under "words" where the command takes them; or None
+            when only the help was asked for (and has been printed).
 
         Raises:
             UsageError: an unknown flag, a value that does not fit, a stray word.
@@ -70,11 +74,12 @@ class Command:
             stray = self.values([self.name, *self._join_booleans(arguments)])[1:]
         except flags.Error as error:
             raise UsageError(f"{error} See --help.") from error
-        if stray:
+        if stray and not self.words:
             raise UsageError(
                 f"Not understood: {' '.join(stray)}. Values belong behind a flag: --name value. See --help."
             )
-        return self.values.flag_values_dict()
+        values = self.values.flag_values_dict()
+        return values | {"words": stray} if self.words else values
 
     def given(self, name):
         """Whether a flag stood on the command line."""

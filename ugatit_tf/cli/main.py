@@ -10,6 +10,7 @@ from ugatit_tf.cli.flags import UsageError, fail
 COMMANDS = {
     "train": "train a model on two folders of images, or translate a dataset's test images with it",
     "export": "write a trained model as SavedModel and TFLite files, each proven equal to it",
+    "request": "have photos translated by an exported model on TensorFlow Serving",
 }
 
 

@@ -103,17 +103,21 @@ def _clear(out_dir, source_roots):
         shutil.rmtree(folder)
 
 
-class _Names:
+class Names:
     """Gives each source file its name in the results: the path below the root, as PNG.
 
     `x.jpg` becomes `x.png`. Where that name is taken, in the order in which the files come, the whole source name is
     kept: of `x.jpg` and then `x.png`, the second becomes `x.png.png`. Upper and lower case count as the same, for
     the file systems that think so.
+
+    Args:
+        root: the folder below which the sources lie.
+        taken: the names given so far, a set that roots whose results go into one folder share.
     """
 
-    def __init__(self, root):
+    def __init__(self, root, taken=None):
         self.root = root
-        self.taken = set()
+        self.taken = set() if taken is None else taken
 
     def __call__(self, source):
         source = pathlib.Path(os.path.abspath(os.fsdecode(source)))
@@ -138,7 +142,7 @@ def translate_folders(gen_a2b, gen_b2a, batches_a, batches_b, out_dir, title, so
     """Translate the test images of both domains into `out_dir`, and write a page that shows them.
 
     In `out_dir`: the translations in `a2b/` and `b2a/`, with the names that the images have below their source
-    root and as PNG (`_Names` has the rule for two that meet); in `inputs/a/` and `inputs/b/` the images as the
+    root and as PNG (`Names` has the rule for two that meet); in `inputs/a/` and `inputs/b/` the images as the
     network saw them; in `sheets/a2b/` and `sheets/b2a/` the seven pictures of each image (`sheets.ROWS`); and
     `index.html`, which refers to nothing outside `out_dir`. The results of an earlier test in `out_dir` are removed
     first. Each image is written as soon as it is translated, and they are translated one at a time.
@@ -169,7 +173,7 @@ def translate_folders(gen_a2b, gen_b2a, batches_a, batches_b, out_dir, title, so
         ("a2b", batches_a, source_root_a, gen_a2b, gen_b2a),
         ("b2a", batches_b, source_root_b, gen_b2a, gen_a2b),
     ):
-        names = _Names(root)
+        names = Names(root)
         for images, paths in batches:
             for image, path in zip(np.asarray(images), np.ravel(np.asarray(paths)), strict=True):
                 name = names(path)
