@@ -93,7 +93,7 @@ class UGATIT:
         if self.config.flavor != "pytorch":
             raise ValueError(
                 f"Only the pytorch flavor fits the official .pt; this model is of the {self.config.flavor} flavor, "
-                "whose layers have other weights (biases, instance norms' gamma and beta, one CAM layer for both logits). "
+                "with other weights (biases, gamma and beta of instance norms, one CAM layer for both logits). "
                 "Keep its run's step-*.npz, or save one generator with gen_a2b.save_weights('gen_a2b.weights.h5')."
             )
         if path.suffix not in _PT_SUFFIXES:
