@@ -1,9 +1,7 @@
 """`ugatit request`: have photos translated by an exported model that TensorFlow Serving holds."""
 
-import io
 import os
 import pathlib
-import uuid
 
 from PIL import Image
 
@@ -12,6 +10,7 @@ from ugatit_tf.cli.start import quiet
 from ugatit_tf.data.images import SUFFIXES, decode, find_images
 from ugatit_tf.inference.translate import Names
 from ugatit_tf.serving.client import GrpcClient, ServingError, connect, plain
+from ugatit_tf.weights.atomic import replacing
 
 AUTHORIZATION = "UGATIT_AUTHORIZATION"
 
@@ -142,12 +141,6 @@ def _run(client, jobs, problems):
 
 def _write(picture, path):
     """Write it whole or not at all."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_bytes(content.getvalue())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as file:
+        Image.fromarray(picture).save(file, "PNG")

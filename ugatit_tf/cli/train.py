@@ -9,6 +9,7 @@ import re
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import find_dataset, find_gpus
 from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
+from ugatit_tf.weights.atomic import replacing
 
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
 
@@ -157,7 +158,8 @@ def _load_images(paths, size):
 def _report_device(run, gpus):
     from ugatit_tf.training.reporting import device_report
 
-    print(device_report(run.model, run.train, gpus, len(os.sched_getaffinity(0))), flush=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(device_report(run.model, run.train, gpus, cores), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
 
@@ -195,7 +197,8 @@ def _train(values, run):
     if store:
         print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
     run_dir.mkdir(parents=True, exist_ok=True)
-    _write_text(run_dir / "config.json", run.to_json())
+    with replacing(run_dir / "config.json") as file:
+        file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
         print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
@@ -213,12 +216,6 @@ def _train(values, run):
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
-
-
-def _write_text(path, text):
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, path)
 
 
 def _initialize(model, path):
@@ -277,6 +274,7 @@ def _test(command, values, run):
         source_root_a=run.data.path / "testA",
         source_root_b=run.data.path / "testB",
     )
-    _write_text(out_dir / "model.json", json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}))
+    with replacing(out_dir / "model.json") as file:
+        file.write(json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}).encode() + b"\n")
     print(f"{counts['a2b']} images A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
     return 0
