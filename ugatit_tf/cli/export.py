@@ -1,6 +1,7 @@
 """`ugatit export`: a trained run or an official checkpoint as files for other programs, each proven equal to it."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -12,9 +13,18 @@ from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import find_dataset, find_gpus, quiet
 from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.weights.atomic import replacing
 
-FORMATS = ("saved_model", "float32", "float16", "dynamic_range", "static_int8")
-DIRECTIONS = {"a2b": ("gen_a2b", "A to B", "testA"), "b2a": ("gen_b2a", "B to A", "testB")}
+FORMATS = {
+    "saved_model": "for TF Serving",
+    "dynamic_range": "TFLite, int8 weights: the smallest and fastest on a CPU",
+    "float16": "TFLite, half the size of float32: for GPUs and browsers",
+    "float32": "TFLite, exact",
+    "static_int8": "TFLite, int8 convolutions with ranges measured on trainA or trainB",
+    "weights": "NAME_a2b.weights.h5, the generator's weights in Keras's format",
+    "pt": "NAME.pt, all six networks for the official PyTorch code (flavor pytorch only)",
+}
+DIRECTIONS = {"a2b": "A", "b2a": "B"}  # with the domain of the images that are translated
 
 SUMMARY = """\
 Usage: ugatit export --checkpoint PATH [flags]        (or: python export.py --checkpoint PATH [flags])
@@ -28,7 +38,8 @@ published, and the table of what was measured is printed and written beside them
   ugatit export --checkpoint UGATIT.model-1000000 --dataset selfie2anime --formats saved_model,float16
 
 In --out_dir: NAME_a2b/1, /2, ... (SavedModels, a new version each time), NAME_a2b_FORMAT.tflite, serving/ (settings for
-it), export.md and export.json (the proof). Needs: pip install 'ugatit-tf[export]'"""
+TF Serving), export.md and export.json (the proof). Needs: pip install 'ugatit-tf[export]'"""
+PACKAGES = ("ai_edge_litert", "litert_quantizer", "tensorflow_serving")  # what the extra installs
 
 
 def make_command():
@@ -39,7 +50,8 @@ def make_command():
     command.string(
         "checkpoint", None, "A run folder, a step-*.npz of one, the prefix of an official TF1 checkpoint, or a .pt."
     )
-    command.string("formats", "saved_model,dynamic_range", f"Any of {', '.join(FORMATS)}, separated by commas.")
+    formats = "; ".join(f"{name} ({text})" for name, text in FORMATS.items())
+    command.string("formats", "saved_model,dynamic_range", f"Separated by commas: {formats}.")
     command.choice("direction", "both", (*DIRECTIONS, "both"), "Which generators.")
     command.boolean("ema", True, "The averaged weights, of a run that kept an average (--ema of the training).")
     command.boolean("smoothing", True, "AdaLIN smoothing of an official TF1 checkpoint, which cannot tell.")
@@ -53,7 +65,7 @@ def make_command():
     command.group("Proof")
     command.string("dataset", None, "Dataset whose test images the files are tried on (default: the run's).")
     command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
-    command.integer("proof_images", 50, "Test images used, at most; static_int8 measures its ranges on them, too.")
+    command.integer("proof_images", 50, "Test images used, at most; static_int8 measures its ranges on as many others.")
 
     command.group("Names and folders")
     command.string("name", "ugatit", "First part of the files' and models' names.")
@@ -70,29 +82,47 @@ def main(arguments):
     if values is None:
         return 0
     formats = _check(values)
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'ugatit-tf[export]'.")
     checkpoint = pathlib.Path(values["checkpoint"])
     data = _data(values, checkpoint)
     out_dir = _out_dir(values, checkpoint)
 
     find_gpus()
+    import tensorflow as tf
+
     from ugatit_tf.ugatit import UGATIT
 
     official = not checkpoint.is_dir() and checkpoint.suffix != ".npz"
     overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
     model = UGATIT.load(checkpoint, ema=values["ema"], **overrides)
+    if "pt" in formats and model.config.flavor != "pytorch":
+        raise UsageError(
+            f"--formats pt: only the pytorch flavor fits that layout; {checkpoint} is {model.config.flavor}."
+        )
     size = _size(values["size"], model.config)
     directions = list(DIRECTIONS) if values["direction"] == "both" else [values["direction"]]
-    dataset = find_dataset(data, need=[DIRECTIONS[direction][2] for direction in directions])
+    parts = ("test", "train") if "static_int8" in formats else ("test",)
+    dataset = find_dataset(data, need=[part + DIRECTIONS[direction] for part in parts for direction in directions])
 
     staged = out_dir / f".{uuid.uuid4().hex}"
     staged.mkdir(parents=True)
     try:
         proofs = []
         for direction in directions:
-            paths = dataset.test_a if direction == "a2b" else dataset.test_b
-            images = _images(paths[: values["proof_images"]], size)
-            proofs += _export(model, direction, formats, values, data, size, images, staged)
+            images = {
+                part: _images(
+                    getattr(dataset, f"{part}_{DIRECTIONS[direction].lower()}")[: values["proof_images"]], size
+                )
+                for part in parts
+            }
+            proofs += _export_generator(model, direction, formats, values, data, size, images, staged)
+        if "pt" in formats:
+            proofs.append(_export_pt(model, staged / f"{values['name']}.pt"))
         return _finish(proofs, staged, out_dir, values["name"])
+    except tf.errors.OpError as error:
+        raise OSError(f"{out_dir} cannot be written: {error.message}") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -158,15 +188,14 @@ def _images(paths, size):
     return np.stack([np.rint(pipeline.resize(images.decode(path), size)).astype(np.uint8) for path in paths])
 
 
-def _export(model, direction, formats, values, data, size, images, staged):
+def _export_generator(model, direction, formats, values, data, size, images, staged):
     """Write one generator's files into the staging folder; returns their proofs."""
     from ugatit_tf.export import metadata, saved_model, tflite, verify
 
-    attribute, words, _ = DIRECTIONS[direction]
-    generator = getattr(model, attribute)
+    generator = getattr(model, f"gen_{direction}")
     name = f"{values['name']}_{direction}"
     description = {
-        "label": values["label"] or f"U-GAT-IT, {data.dataset}, {words}",
+        "label": values["label"] or f"U-GAT-IT, {data.dataset}, {direction.upper().replace('2', ' to ')}",
         "licence": values["licence"],
         "version": __version__,
         "direction": direction,
@@ -175,18 +204,38 @@ def _export(model, direction, formats, values, data, size, images, staged):
     }
     proofs = []
     for kind in formats:
+        if kind == "pt":  # is not one generator's
+            continue
         print(f"{name}: {kind} ...", flush=True)
         with quiet():
             if kind == "saved_model":
                 saved_model.write(staged / name, generator, name, description, values["max_pixels"])
-                proofs.append(verify.measure_saved_model(staged / name, name, generator, images))
+                proofs.append(verify.measure_saved_model(staged / name, name, generator, images["test"]))
+            elif kind == "weights":
+                path = staged / f"{name}.weights.h5"
+                generator.save_weights(path)
+                again = generator.copy()
+                again.load_weights(path)
+                proofs.append(verify.measure_weights(path, kind, _arrays(again), _arrays(generator)))
             else:
                 path = staged / f"{name}_{kind}.tflite"
-                path.write_bytes(
-                    tflite.convert(generator, kind, None if values["dynamic"] else size, description, images)
-                )
-                proofs.append(verify.measure_tflite(path, kind, generator, images))
+                fixed = None if values["dynamic"] else size
+                path.write_bytes(tflite.convert(generator, kind, fixed, description, images.get("train")))
+                proofs.append(verify.measure_tflite(path, kind, generator, images["test"]))
     return proofs
+
+
+def _export_pt(model, path):
+    from ugatit_tf.export import verify
+    from ugatit_tf.ugatit import UGATIT
+
+    model.save_pt(path)
+    again = UGATIT.load(path, **({"img_size": model.config.img_size} if model.config.light else {}))
+    return verify.measure_weights(path, "pt", again.arrays(), model.arrays())
+
+
+def _arrays(generator):
+    return {str(i): variable.numpy() for i, variable in enumerate(generator.variables)}
 
 
 def _finish(proofs, staged, out_dir, name):
@@ -205,15 +254,12 @@ def _finish(proofs, staged, out_dir, name):
         else:
             os.replace(staged / proof.file, out_dir / proof.file)
     models = sorted(path.name for path in out_dir.glob(f"{name}_*2?") if path.is_dir())
-    if models:
-        serving.write_kit(staged / "serving", models)
-        shutil.rmtree(out_dir / "serving", ignore_errors=True)
-        os.replace(staged / "serving", out_dir / "serving")
-    for file, text in {
-        "export.md": table + "\n",
-        "export.json": json.dumps([dataclasses.asdict(proof) for proof in proofs], indent=2) + "\n",
-    }.items():
-        (staged / file).write_text(text)
-        os.replace(staged / file, out_dir / file)
+    beside = {f"serving/{file}": text for file, text in serving.kit(models).items()} if models else {}
+    beside["export.md"] = table + "\n"
+    beside["export.json"] = json.dumps([dataclasses.asdict(proof) for proof in proofs], indent=2) + "\n"
+    for file, text in beside.items():
+        (out_dir / file).parent.mkdir(exist_ok=True)
+        with replacing(out_dir / file) as content:
+            content.write(text.encode())
     print(f"Written to {out_dir}.")
     return 0

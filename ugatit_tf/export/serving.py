@@ -1,7 +1,5 @@
 """What TF Serving needs beside the models: which there are, how requests are batched, and how to start it."""
 
-import pathlib
-
 _BATCHING = """\
 # Requests that wait together are translated together. Only requests of one shape can be: send JPEG or PNG files to the
 # signature `encoded`, or images of one size.
@@ -32,19 +30,18 @@ services:
 """
 
 
-def write_kit(folder, names):
-    """Write models.config, batching.config and compose.yaml.
+def kit(names):
+    """The files of the kit: name to text. They are to lie in a folder `serving` beside the models' folders.
 
     Args:
-        folder: to be made inside the folder that holds the models; it is to be called `serving`.
         names: of the models.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True)
     models = "".join(
         f'  config {{\n    name: "{name}"\n    base_path: "/models/{name}"\n    model_platform: "tensorflow"\n  }}\n'
         for name in names
     )
-    (folder / "models.config").write_text(f"model_config_list {{\n{models}}}\n")
-    (folder / "batching.config").write_text(_BATCHING)
-    (folder / "compose.yaml").write_text(_COMPOSE)
+    return {
+        "models.config": f"model_config_list {{\n{models}}}\n",
+        "batching.config": _BATCHING,
+        "compose.yaml": _COMPOSE,
+    }

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import pathlib
 import tempfile
 
 import keras
@@ -84,8 +83,3 @@ def _quantize_convolutions(content, images):
 def float_only(generator, size):
     """The float32 file with the signature `float` alone, which LiteRT can say of whether its kernels take it whole."""
     return _convert(generator, size, "float32", names=("float",))
-
-
-def write(path, *args, **kwargs):
-    """`convert` into a file."""
-    pathlib.Path(path).write_bytes(convert(*args, **kwargs))

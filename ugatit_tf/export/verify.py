@@ -16,8 +16,16 @@ from ai_edge_litert.interpreter import Interpreter
 from ugatit_tf.data.pipeline import to_float
 from ugatit_tf.export.signatures import to_uint8
 
-# Decibels that a file's float signature must reach (peak 2, all images together).
-BOUNDS = {"saved_model": 100.0, "float32": 100.0, "float16": 60.0, "dynamic_range": 35.0, "static_int8": 30.0}
+# Decibels that a file's float signature must reach (peak 2, all images together); weights must be equal.
+BOUNDS = {
+    "saved_model": 100.0,
+    "float32": 100.0,
+    "float16": 60.0,
+    "dynamic_range": 35.0,
+    "static_int8": 30.0,
+    "weights": math.inf,
+    "pt": math.inf,
+}
 THREADS = (1, 2)
 _RUNS = 5
 
@@ -33,8 +41,8 @@ class Proof:
         psnr: of the signature `float` against the Keras generator, in decibels (peak 2, pooled over the images).
         levels: largest difference of the signature `uint8` to the Keras generator's image, in grey levels.
         own_levels: largest difference of the signature `uint8` to the same file's `float`, in grey levels.
-        milliseconds: median time for an image, by number of threads.
-        partitions: parts that XNNPACK, TFLite's fast kernels, took the graph in: 1 is the whole; None for SavedModels.
+        milliseconds: median time for an image, by number of threads; empty for files of weights.
+        partitions: parts that XNNPACK, TFLite's fast kernels, took the graph in: 1 is the whole; None for other files.
     """
 
     file: str
@@ -87,6 +95,32 @@ def measure_saved_model(folder, name, generator, images):
     return Proof(name, "saved_model", size, *measured, times, None)
 
 
+def measure_weights(path, kind, loaded, expected):
+    """Compare weights that were read from a file again with those that were written, bit for bit.
+
+    Args:
+        path: of the file.
+        kind: see `BOUNDS`.
+        loaded, expected: name to array.
+    """
+    same = loaded.keys() == expected.keys() and all(
+        loaded[name].tobytes() == array.tobytes() for name, array in expected.items()
+    )
+    psnr = math.inf if same else math.nan
+    return Proof(os.path.basename(path), kind, os.path.getsize(path) / 1e6, psnr, 0, 0, {}, None)
+
+
+def median_milliseconds(run):
+    """Median time of a few calls, after a first one that does not count."""
+    run()
+    seconds = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)
+
+
 def _compare(generator, images, run):
     """PSNR, and the two differences in grey levels; `run` maps a signature's name and a batch to the result."""
     squares, levels, own_levels = [], 0, 0
@@ -106,29 +140,19 @@ def _difference(image, other):
     return int(np.abs(image.astype(np.int32) - other.numpy().astype(np.int32)).max())
 
 
-def _median_milliseconds(run):
-    run()
-    seconds = []
-    for _ in range(_RUNS):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
-
-
 def _tflite_latency(path, images, threads):
     runner = Interpreter(model_path=str(path), num_threads=threads).get_signature_runner("uint8")
-    return _median_milliseconds(lambda: runner(image=images))
+    return median_milliseconds(lambda: runner(image=images))
 
 
 def _saved_model_latency(folder, size, threads):
     """In a process of its own: TensorFlow's number of threads cannot be changed once it has begun."""
     code = f"""
 import numpy, tensorflow as tf
-from ugatit_tf.export.verify import _median_milliseconds
+from ugatit_tf.export.verify import median_milliseconds
 run = tf.saved_model.load({str(folder)!r}).signatures["serving_default"]
 image = tf.zeros((1, {size[0]}, {size[1]}, 3), tf.uint8)
-print(_median_milliseconds(lambda: run(image=image)["image"].numpy()))
+print(median_milliseconds(lambda: run(image=image)["image"].numpy()))
 """
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -144,7 +168,7 @@ def table(proofs):
         "|" + "---|" * (6 + len(THREADS)),
     ]
     for proof in proofs:
-        times = " | ".join(f"{proof.milliseconds[threads]:.0f}" for threads in THREADS)
+        times = " | ".join(f"{proof.milliseconds[threads]:.0f}" if proof.milliseconds else "" for threads in THREADS)
         partitions = "" if proof.partitions is None else proof.partitions
         lines.append(
             f"| {proof.file} | {proof.kind} | {proof.megabytes:.1f} | {proof.psnr:.1f} | {proof.levels} | {times} | "
