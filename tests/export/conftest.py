@@ -1,0 +1,55 @@
+"""Generators and pictures that the tests of several formats use."""
+
+import io
+
+import numpy as np
+import pytest
+from networks import draw_all
+from PIL import Image
+
+from ugatit_tf.models import Generator
+
+
+def _generator(flavor="tf1", light=True, img_size=16, **values):
+    """A small generator whose every part shows in what it draws."""
+    return draw_all(Generator(flavor, light=light, ch=2, n_res=1, img_size=img_size, **values))
+
+
+def _file(pixels, kind="PNG", **options):
+    """The bytes of an image file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind, **options)
+    return content.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_generator():
+    return _generator
+
+
+@pytest.fixture(scope="session")
+def make_file():
+    return _file
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """uint8 [2, 16, 16, 3], of smooth colours with some noise, so that no two parts are alike."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 200, 16)
+    smooth = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], ramp[::-1, None]), axis=-1)
+    return (smooth + rng.uniform(0, 55, (2, 16, 16, 3))).astype(np.uint8)
+
+
+DESCRIPTION = {
+    "label": "U-GAT-IT, tests, A to B",
+    "licence": "CC0-1.0",
+    "version": "0.1.0",
+    "direction": "a2b",
+    "weights_sha256": "0" * 64,
+}
+
+
+@pytest.fixture(scope="session")
+def description():
+    return DESCRIPTION
