@@ -47,16 +47,25 @@ def main():
 
 def set_up():
     """The virtual environment, with this project as it is now and what its tests need."""
-    if not PYTHON.exists():
+    # One that was interrupted in the making has no pip.
+    if not PYTHON.exists() or subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode:
         print(f"Making a virtual environment in {ENVIRONMENT} ...", flush=True)
-        venv.create(ENVIRONMENT, with_pip=True)
+        try:
+            venv.create(ENVIRONMENT, clear=True, with_pip=True)
+        except subprocess.CalledProcessError:
+            sys.exit("This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv")
     print("Installing (the first time takes a minute or two) ...", flush=True)
     subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"], check=True)
 
 
 def run(*arguments):
     """Run the environment's Python in the project's folder; returns the exit code."""
-    return subprocess.run([PYTHON, *arguments], cwd=ROOT, check=False).returncode
+    process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the process has received it, too, and saves before it leaves
+            continue
 
 
 if __name__ == "__main__":

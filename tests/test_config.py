@@ -19,7 +19,7 @@ RUN = RunConfig(
 
 @pytest.mark.parametrize("run", [RunConfig(), RUN])
 def test_json_round_trip(run):
-    assert RunConfig.from_json(run.to_json()) == run
+    assert RunConfig.from_json(run.to_json(), "memory") == run
     assert json.loads(run.to_json()) == dataclasses.asdict(run)
 
 
@@ -28,25 +28,31 @@ def test_unknown_keys_are_named(keys):
     values = dataclasses.asdict(RUN)
     part = values if len(keys) == 1 else values[keys[0]]
     part[keys[-1]] = 1
-    with pytest.raises(ValueError, match=f"Not a run configuration of this version of ugatit_tf: .*{keys[-1]}"):
-        RunConfig.from_dict(values)
-    assert "model" in values, "the caller's dict must stay whole"
+    with pytest.raises(ValueError, match=f"x.json holds no run configuration of this version of .*: .*{keys[-1]}"):
+        RunConfig.from_json(json.dumps(values), "x.json")
 
 
 @pytest.mark.parametrize("missing", ["model", "train", "data"])
 def test_missing_parts_are_named(missing):
     values = dataclasses.asdict(RUN)
     del values[missing]
-    with pytest.raises(ValueError, match=f"Not a run configuration.*{missing}"):
-        RunConfig.from_dict(values)
+    with pytest.raises(ValueError, match=f"no run configuration.*{missing}"):
+        RunConfig.from_json(json.dumps(values), "x.json")
 
 
 def test_what_a_file_holds_is_checked_too():
     with pytest.raises(ValueError, match="keep must be at least 1; received 0"):
-        RunConfig.from_json(RUN.to_json().replace('"keep": 7', '"keep": 0'))
-    for text in ("{", "[]", '{"model": 3, "train": {}, "data": {}}', RUN.to_json().replace('"ch": 8', '"ch": "8"')):
-        with pytest.raises(ValueError):  # noqa: PT011 - json's own, or ours
-            RunConfig.from_json(text)
+        RunConfig.from_json(RUN.to_json().replace('"keep": 7', '"keep": 0'), "x.json")
+    for text in ("", "{", "[]", '{"model": 3, "train": {}, "data": {}}', RUN.to_json().replace('"ch": 8', '"ch": "8"')):
+        with pytest.raises(ValueError, match=r"x\.json holds no run configuration"):
+            RunConfig.from_json(text, "x.json")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("cats", "cats"), ("pets/cats", "pets/cats"), ("tfds:cycle_gan/maps", "cycle_gan_maps")]
+)
+def test_a_dataset_has_its_folder(dataset, folder):
+    assert DataConfig(dataset, "/data").path.as_posix() == f"/data/{folder}"
 
 
 # The part, the wrong values, and what its error must say: the name, what was received, and what would do.
@@ -56,9 +62,12 @@ WRONG = [
     (ModelConfig, {"n_res": 0}, "n_res must be at least 1; received 0"),
     (ModelConfig, {"n_dis": 3}, "n_dis must be at least 4; received 3"),
     (ModelConfig, {"img_ch": 1}, "img_ch must be 3 (RGB); received 1"),
-    (ModelConfig, {"img_size": 130}, "img_size must be a positive multiple of 4; received 130. Use 128 or 132."),
-    (ModelConfig, {"img_size": 0}, "img_size must be a positive multiple of 4; received 0. Use 4 or 8."),
-    (ModelConfig, {"img_size": 64}, "n_dis=6 needs an img_size of at least 96; received 64. Use --n_dis 5."),
+    (ModelConfig, {"img_size": 130}, "img_size must be a multiple of 4; received 130. Use 128 or 132."),
+    (ModelConfig, {"img_size": 90}, "img_size must be a multiple of 4; received 90. Use 96."),
+    (ModelConfig, {"img_size": 98}, "img_size must be a multiple of 4; received 98. Use 96 or 100."),
+    (ModelConfig, {"img_size": 88}, "n_dis=6 needs an img_size of at least 96; received 88. Use 96, or n_dis=5."),
+    (ModelConfig, {"img_size": 0}, "n_dis=6 needs an img_size of at least 96; received 0. Use 24 and n_dis=4."),
+    (ModelConfig, {"img_size": 64}, "n_dis=6 needs an img_size of at least 96; received 64. Use 96, or n_dis=5."),
     (ModelConfig, {"img_size": 20, "n_dis": 4}, "n_dis=4 needs an img_size of at least 24; received 20. Use 24 and"),
     (ModelConfig, {"flavor": "pytorch", "sn": False}, "sn=False exists in the tf1 flavor only"),
     (TrainConfig, {"gan_type": "wgan"}, f"gan_type must be one of {', '.join(GAN_TYPES)}; received 'wgan'"),
@@ -72,10 +81,12 @@ WRONG = [
         for name in ("gp_ld", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay")
     ),
     (TrainConfig, {"cam_weight": float("nan")}, "cam_weight must be at least 0; received nan"),
+    (TrainConfig, {"cam_weight": float("inf")}, "cam_weight must be finite; received inf"),
+    (TrainConfig, {"lr": float("inf")}, "lr must be finite and above 0; received inf"),
     (TrainConfig, {"seed": -1}, "seed must be at least 0; received -1"),
     (TrainConfig, {"seed": 2**31}, f"seed must be below 2**31; received {2**31}"),
-    (TrainConfig, {"lr": 0.0}, "lr must be above 0; received 0.0"),
-    (TrainConfig, {"lr": float("nan")}, "lr must be above 0; received nan"),
+    (TrainConfig, {"lr": 0.0}, "lr must be finite and above 0; received 0.0"),
+    (TrainConfig, {"lr": float("nan")}, "lr must be finite and above 0; received nan"),
     (TrainConfig, {"ema": 1.0}, "ema must be in [0, 1): 0 for none, or a decay such as 0.999; received 1.0"),
     (TrainConfig, {"ema": -0.1}, "ema must be in [0, 1)"),
     (TrainConfig, {"decay_epoch": 101}, "decay_epoch must be between 0 and epoch (100); received 101"),
@@ -112,9 +123,9 @@ def test_the_advice_on_n_dis_is_good(n_dis, img_size):
     """Where the smallest size for a depth is given, that size works, and a smaller one advises a depth that works."""
     ModelConfig(n_dis=n_dis, img_size=img_size)
     if n_dis > 4:
-        with pytest.raises(ValueError, match=rf"Use --n_dis {n_dis - 1}\.") as error:
+        with pytest.raises(ValueError, match=rf"Use {img_size}, or n_dis={n_dis - 1}\.") as error:
             ModelConfig(n_dis=n_dis, img_size=img_size - 4)
-        ModelConfig(n_dis=int(str(error.value).rstrip(".").split()[-1]), img_size=img_size - 4)
+        ModelConfig(n_dis=int(str(error.value).rstrip(".").split("=")[-1]), img_size=img_size - 4)
 
 
 def test_steps_of_a_training():

@@ -6,6 +6,7 @@ own values when it is made; what only shows when two of them meet is checked in 
 
 import dataclasses
 import json
+import math
 import pathlib
 
 FLAVORS = ("tf1", "pytorch")
@@ -27,6 +28,7 @@ def _at_least(config, bound, *names):
     for name in names:
         value = getattr(config, name)
         _require(value >= bound, f"{name} must be at least {bound}; received {value!r}.")
+        _require(value < math.inf, f"{name} must be finite; received {value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +63,17 @@ class ModelConfig:
         _at_least(self, 1, "ch", "n_res")
         _at_least(self, 4, "n_dis")
         _require(self.img_ch == 3, f"img_ch must be 3 (RGB); received {self.img_ch}.")
-        _require(
-            self.img_size % 4 == 0 and self.img_size > 0,
-            f"img_size must be a positive multiple of 4; received {self.img_size}. "
-            f"Use {max(4, self.img_size // 4 * 4)} or {max(8, self.img_size // 4 * 4 + 4)}.",
-        )
         smallest, deepest = 3 * 2 ** (self.n_dis - 1), (self.img_size // 3).bit_length()
+        below = self.img_size // 4 * 4
+        near = [str(size) for size in (below, below + 4) if size >= smallest] or [str(smallest)]
+        _require(
+            self.img_size == below,
+            f"img_size must be a multiple of 4; received {self.img_size}. Use {' or '.join(near)}.",
+        )
         _require(
             self.img_size >= smallest,
             f"n_dis={self.n_dis} needs an img_size of at least {smallest}; received {self.img_size}. "
-            + (f"Use --n_dis {deepest}." if deepest >= 4 else "Use 24 and n_dis 4."),
+            + (f"Use {smallest}, or n_dis={deepest}." if deepest >= 4 else "Use 24 and n_dis=4."),
         )
         _require(
             self.sn or self.flavor == "tf1",
@@ -125,7 +128,7 @@ class TrainConfig:
         _at_least(
             self, 0, "gp_ld", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay", "seed"
         )
-        _require(self.lr > 0, f"lr must be above 0; received {self.lr}.")
+        _require(0 < self.lr < math.inf, f"lr must be finite and above 0; received {self.lr}.")
         _require(self.seed < 2**31, f"seed must be below 2**31; received {self.seed}.")
         _require(
             0 <= self.ema < 1, f"ema must be in [0, 1): 0 for none, or a decay such as 0.999; received {self.ema}."
@@ -159,7 +162,10 @@ class DataConfig:
 
     @property
     def path(self):
-        return pathlib.Path(self.data_dir) / self.dataset.removeprefix("tfds:").replace("/", "_")
+        name = self.dataset
+        if name.startswith("tfds:"):
+            name = name.removeprefix("tfds:").replace("/", "_")
+        return pathlib.Path(self.data_dir) / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,23 +209,26 @@ class RunConfig:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
-    def from_dict(cls, values):
-        """The inverse of `dataclasses.asdict`. A key that this version does not know raises a ValueError."""
+    def from_json(cls, text, source):
+        """Read what `to_json` wrote.
+
+        Args:
+            text: JSON.
+            source: where it comes from, for the error.
+
+        Raises:
+            ValueError: not JSON, a value or a key that this version does not know, or one that is missing.
+        """
         try:
-            values = dict(values)
+            values = dict(json.loads(text))
             return cls(
                 model=ModelConfig(**values.pop("model")),
                 train=TrainConfig(**values.pop("train")),
                 data=DataConfig(**values.pop("data")),
                 **values,
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"Not a run configuration of this version of ugatit_tf: {error}.") from error
-
-    @classmethod
-    def from_json(cls, text):
-        """Read what `to_json` wrote."""
-        return cls.from_dict(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{source} holds no run configuration of this version of ugatit_tf: {error}") from error
 
     def differences(self, other):
         """What differs between two runs in the values that decide the weights, as `"name: mine, not other's"`."""

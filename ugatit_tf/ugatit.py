@@ -62,7 +62,7 @@ class UGATIT:
             if overrides:
                 raise ValueError(f"A run's checkpoint knows its configuration; received {overrides} beside {path}.")
             arrays, text = _read_run(path)
-            build(RunConfig.from_json(text).model)
+            build(RunConfig.from_json(text, path).model)
             model.set_arrays(arrays, path, ema=ema)
         elif path.suffix in _PT_SUFFIXES:
             pytorch.load(path, build, **overrides)
@@ -172,7 +172,7 @@ def _read_run(path):
     if path.suffix == ".npz":
         return archive.read(path)
     config = path / "config.json"
-    run = RunConfig.from_json(config.read_text()) if config.exists() else RunConfig()
+    run = RunConfig.from_json(config.read_text(), config) if config.exists() else RunConfig()
     folder = path / run.checkpoint_dir
     newest = archive.read_newest(folder, lambda text: warnings.warn(text, stacklevel=4))
     if newest is None:

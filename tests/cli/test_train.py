@@ -1,13 +1,20 @@
 """The command line: flags that mean what they say, mistakes that end in one clear message, and TF1's defaults."""
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
+from ugatit_tf.weights import archive
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -88,7 +95,7 @@ def test_what_is_not_understood_is_an_error(words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--img_size", "64"], "n_dis=6 needs an img_size of at least 96; received 64. Use --n_dis 5."),
+        (["--img_size", "64"], "n_dis=6 needs an img_size of at least 96; received 64. Use 96, or n_dis=5."),
         (["--img_size", "130"], "Use 128 or 132."),
         (["--precision", "float16", "--gan_type", "dragan"], "Use precision bfloat16"),
         (["--flavor", "pytorch", "--nosn"], "tf1 flavor only"),
@@ -127,6 +134,83 @@ def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, 
     assert json.loads(config)["train"]["iteration"] == 7
     assert "gen_a2b" in counts
     assert not list(tmp_path.iterdir())
+
+
+MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with a checkpoint, and flags that name it and its dataset, which has images in every folder."""
+    values = train.make_command().parse([*MODEL, "--dataset", "cats", "--epoch", "1", "--iteration", "1"])
+    config = train._run_config(values)
+    folder = tmp_path / "run"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "config.json").write_text(config.to_json())
+    arrays = ugatit_tf.Trainer(ugatit_tf.UGATIT(config.model), config.train).arrays() | {"steps": np.int64(1)}
+    archive.write(folder / "checkpoint" / "step-00000001.npz", arrays, config.to_json())
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "cats" / name).mkdir(parents=True)
+        Image.new("RGB", (24, 24), "teal").save(tmp_path / "cats" / name / "1.png")
+    return ["--run_dir", str(folder), "--data_dir", str(tmp_path), "--dataset", "cats", "--iteration", "1"]
+
+
+def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, capsys):
+    assert main(["train", "--phase", "test", *run, "--light", "--ch", "64", "--img_size", "256"]) == 2
+    assert f"{tmp_path / 'run'} holds another model: --ch 2 --img_size 24." in capsys.readouterr().err
+    assert main(["train", "--phase", "test", *run, *MODEL]) == 0
+    assert main(["train", "--phase", "test", *run]) == 0
+
+
+@pytest.mark.parametrize("missing", ["testA", "testB"])
+def test_one_domain_can_be_tested_alone(run, tmp_path, capsys, missing):
+    (tmp_path / "cats" / missing / "1.png").unlink()
+    (tmp_path / "cats" / missing).rmdir()
+    assert main(["train", "--phase", "test", *run]) == 0
+    counts = "0 images A to B, 1 B to A" if missing == "testA" else "1 images A to B, 0 B to A"
+    assert counts in capsys.readouterr().out
+
+
+def test_no_test_images_at_all_show_the_layout(run, tmp_path, capsys):
+    for name in ("testA", "testB"):
+        (tmp_path / "cats" / name / "1.png").unlink()
+        (tmp_path / "cats" / name).rmdir()
+    assert main(["train", "--phase", "test", *run]) == 1
+    assert "testA is missing" in capsys.readouterr().err
+
+
+def test_a_run_keeps_the_names_of_its_folders(run, tmp_path, capsys):
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--checkpoint_dir", "other"]) == 2
+    assert "a run with --checkpoint_dir checkpoint. Give the same, or another --run_dir" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "other").exists()
+
+
+def test_init_of_a_run_that_has_begun_is_passed_over_in_words(run, capsys):
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--init", "nowhere"]) == 0
+    output = capsys.readouterr().out
+    assert "has begun already: --init is passed over" in output
+    assert "All steps are done" in output
+
+
+def test_a_run_folder_that_cannot_be_made(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["train", *run, *MODEL, "--run_dir", str(tmp_path / "file")]) == 2
+    assert (
+        f"{tmp_path / 'file'} cannot be made a folder (is a file). Name another with --run_dir"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_file_names_that_no_terminal_can_show(run, tmp_path):
+    with open(os.fsencode(tmp_path / "cats" / "testA") + b"/\xff.png", "wb") as file:
+        file.write(b"no image")
+    command = [sys.executable, "-m", "ugatit_tf.cli.main", "train", "--phase", "test", *run]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert r"Left out: " in result.stdout
+    assert r"\udcff.png: not a JPEG" in result.stdout
 
 
 def test_help_explains_every_flag(capsys):

@@ -343,6 +343,16 @@ def test_a_file_that_goes_bad_is_named(tmp_path):
     (tmp_path / "trainB" / "fine.png").unlink()
     with pytest.raises(tf.errors.OpError, match=r"trainB/fine\.png: cannot be read \(No such file"):
         take(pipeline.train_batches(found, model(), train()), 1)
+    with pytest.raises(
+        OSError, match=r"^An image cannot be .* any more: \S*trainB/fine\.png: cannot be .*\(No such.*$"
+    ):
+        next(pipeline.reading(pipeline.train_batches(found, model(), train())))
+
+
+def test_reading_gives_the_same_batches(noisy):
+    batches = pipeline.train_batches(noisy, model(), train()).take(2)
+    for actual, expected in zip(pipeline.reading(batches), batches, strict=True):
+        np.testing.assert_array_equal(actual[0], expected[0])
 
 
 def test_wrong_arguments_are_refused(noisy):

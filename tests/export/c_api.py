@@ -1,7 +1,7 @@
 """TensorFlow's C++ loader of SavedModels, which TF Serving uses too, through the C API of the installed package.
 
-What the server does with a model is this: load the graph by its tag, look the signature up in the MetaGraph, and run the
-session by the tensors' names.
+What the server does with a model is this: load the graph by its tag, look the signature up in the MetaGraph, and run
+the session by the tensors' names.
 """
 
 import ctypes

@@ -43,7 +43,7 @@ def finish(*words):
 
 def final(run_dir):
     arrays, text = archive.read(run_dir / "checkpoint" / f"step-{STEPS:08d}.npz")
-    assert RunConfig.from_json(text).train.ema == 0.9
+    assert RunConfig.from_json(text, "checkpoint").train.ema == 0.9
     return arrays
 
 
@@ -120,6 +120,13 @@ def test_what_a_finished_run_says(data_dir, tmp_path):
     code, output = finish(data_dir, tmp_path / "tuned", "--iteration", "1", "--init", run_dir)
     assert code == 0, output
     assert f"Weights from {run_dir}" in output
+
+    assert "have changed" not in output
+    (data_dir / "tiny" / "trainA" / "more.png").write_bytes((data_dir / "tiny" / "trainA" / "0000.png").read_bytes())
+    code, output = finish(data_dir, run_dir, "--iteration", "1")
+    assert code == 0, output
+    assert "The training images have changed since step-00000002.npz (then 3 trainA" in output
+    (data_dir / "tiny" / "trainA" / "more.png").unlink()
 
     code, output = finish(data_dir, run_dir, "--phase", "test")
     assert code == 0, output

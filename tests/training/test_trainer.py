@@ -1,13 +1,15 @@
 """Trainer: its state goes out and in without a trace, and the loop around it reports, saves and stops."""
 
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
 
 import ugatit_tf
-from ugatit_tf.training.checkpoint import CheckpointStore
-from ugatit_tf.training.loop import NonFiniteLossError, fit
+from ugatit_tf.training.checkpoint import CheckpointStore, NonFiniteError
+from ugatit_tf.training.loop import fit
 from ugatit_tf.training.reporting import Reporter
 
 MODEL = ugatit_tf.ModelConfig(light=True, ch=2, n_res=1, n_dis=4, img_size=24)
@@ -65,14 +67,14 @@ class FakeTrainer:
         return {"steps": np.int64(self.steps)}
 
 
-def run_fit(tmp_path, trainer, **values):
+def run_fit(tmp_path, trainer, batches=((None, None),) * 20, **values):
     train = ugatit_tf.TrainConfig(epoch=1, iteration=10)
     run = ugatit_tf.RunConfig(model=MODEL, train=train, log_freq=4, save_freq=3, print_freq=5, keep=2, **values)
     store = CheckpointStore(tmp_path / "checkpoint", run)
     drawn = []
     stream = io.StringIO()
     with Reporter(tmp_path, tmp_path / "logs", tmp_path / "samples", 10, stream=stream) as reporter:
-        done = fit(trainer, [(None, None)] * 20, run, store, reporter, lambda: drawn.append(trainer.steps) or {})
+        done = fit(trainer, batches, run, store, reporter, lambda: drawn.append(trainer.steps) or {})
     return done, drawn, store, stream.getvalue()
 
 
@@ -88,8 +90,40 @@ def test_loop_saves_samples_and_stops_at_the_last_step(tmp_path):
 
 
 def test_a_bad_loss_is_found_before_the_next_checkpoint(tmp_path):
-    with pytest.raises(NonFiniteLossError, match="step 5: g_loss = nan"):
+    with pytest.raises(NonFiniteError, match="step 5: g_loss = nan"):
         run_fit(tmp_path, FakeTrainer(bad=5))
+    assert [path.stem for path in (tmp_path / "checkpoint").iterdir()] == ["step-00000003"]
+
+
+def test_an_image_that_has_gone_costs_no_step(tmp_path):
+    def batches():
+        yield from [(None, None)] * 4
+        raise OSError("x.png: cannot be read")
+
+    with pytest.raises(OSError, match=r"Stopped and saved at step 4: x\.png: cannot be read"):
+        run_fit(tmp_path, FakeTrainer(), batches())
+    assert sorted(path.stem for path in (tmp_path / "checkpoint").iterdir()) == ["step-00000003", "step-00000004"]
+
+
+def test_a_full_disk_is_told_with_what_stays(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"step-00000003\.npz cannot be written \(No space.*The checkpoints from before"):
+        run_fit(tmp_path, FakeTrainer())
+
+
+class OverflowingTrainer(FakeTrainer):
+    """Finite losses at every step, and weights that are not after step 5: an update's gradient was infinite."""
+
+    def arrays(self):
+        return {**super().arrays(), "gen_a2b/kernel": np.float32([1, np.inf if self.steps >= 5 else 0])}
+
+
+def test_bad_weights_reach_no_checkpoint(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"Weights not finite after step 6: gen_a2b/kernel\. No checkpoint.*--lr"):
+        run_fit(tmp_path, OverflowingTrainer())
     assert [path.stem for path in (tmp_path / "checkpoint").iterdir()] == ["step-00000003"]
 
 

@@ -99,6 +99,15 @@ def test_every_layout_and_its_inverse_are_exact(checkpoint):
         np.testing.assert_array_equal(entry.layout.to_ours(there), ours, strict=True, err_msg=entry.name)
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "size"), [("pytorch_full/params_0000000.pt", 128), ("tf1_full/UGATIT.model-1", 128)]
+)
+def test_what_the_weights_show_cannot_be_told_otherwise(checkpoint, size):
+    assert ugatit_tf.UGATIT.load(GOLDEN / checkpoint, img_size=size).config.img_size == size
+    with pytest.raises(ValueError, match=rf"shows by its weights that img_size is {size}; received .*96"):
+        ugatit_tf.UGATIT.load(GOLDEN / checkpoint, img_size=96)
+
+
 def test_truncated_pt_is_refused(tmp_path):
     path = tmp_path / "short.pt"
     path.write_bytes((GOLDEN / "pytorch_light" / "params_0000000.pt").read_bytes()[:300_000])

@@ -11,7 +11,7 @@ import uuid
 
 from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, quiet
+from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, quiet
 from ugatit_tf.config import DataConfig, RunConfig
 from ugatit_tf.weights.atomic import replacing
 
@@ -107,7 +107,7 @@ def main(arguments):
     dataset = find_dataset(data, need=[part + DIRECTIONS[direction] for part in parts for direction in directions])
 
     staged = out_dir / f".{uuid.uuid4().hex}"
-    staged.mkdir(parents=True)
+    make_folder(staged, "--out_dir")
     try:
         proofs = []
         for direction in directions:
@@ -149,7 +149,7 @@ def _data(values, checkpoint):
     """Where the test images are: what the flags say, else what the run was trained on."""
     run_dir = checkpoint.parent.parent if checkpoint.suffix == ".npz" else checkpoint
     config = run_dir / "config.json"
-    known = RunConfig.from_json(config.read_text()).data if config.is_file() else None
+    known = RunConfig.from_json(config.read_text(), config).data if config.is_file() else None
     if not values["dataset"] and known is None:
         raise UsageError(
             f"{checkpoint} does not tell its dataset; the files are tried on its test images. Give --dataset."

@@ -1,5 +1,6 @@
 """`ugatit COMMAND`: finds the command's module, and turns expected errors into one message."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -17,6 +18,8 @@ COMMANDS = {
 def main(arguments=None):
     """Run a command line; returns the exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    with contextlib.suppress(AttributeError):  # a replaced stdout has its own ways
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names can hold what the terminal cannot show
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n")
         for name, text in COMMANDS.items():
@@ -38,6 +41,8 @@ def main(arguments=None):
     except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if os.environ.get("UGATIT_TRACEBACK"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            error = f"{error.filename}: {error.strerror}."
         return fail(error)
     except KeyboardInterrupt:
         fail("stopped.")

@@ -4,6 +4,8 @@ import contextlib
 import os
 import sys
 
+from ugatit_tf.cli.flags import UsageError
+
 # Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
 _LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
 
@@ -35,6 +37,19 @@ def find_gpus():
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+
+def make_folder(path, flag):
+    """Make a folder for results where it is missing.
+
+    Raises:
+        UsageError: that cannot be; says which flag names another.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"{path} cannot be made a folder ({reason}). Name another with {flag}.") from error
 
 
 def find_dataset(data, need):

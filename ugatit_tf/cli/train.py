@@ -7,10 +7,16 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus
+from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder
 from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
 from ugatit_tf.weights.atomic import replacing
 
+FOLDERS = {
+    "checkpoint_dir": "checkpoints",
+    "result_dir": "results of --phase test",
+    "log_dir": "logs",
+    "sample_dir": "sample sheets",
+}
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
 
 SUMMARY = """\
@@ -43,7 +49,7 @@ def make_command():
         "which is fetched once with TensorFlow Datasets.",
     )
     command.string("data_dir", data.data_dir, "Where the datasets are.")
-    command.boolean("dry_run", False, "Check everything, print the configuration and parameter counts, and stop.")
+    command.boolean("dry_run", False, "Check the flags, print the configuration and parameter counts, and stop.")
 
     command.group("Model")
     command.boolean(
@@ -90,19 +96,18 @@ def make_command():
     command.boolean(
         "resume", True, "Go on from the run folder's last checkpoint; with --noresume an old run is an error."
     )
-    command.string("init", None, "Begin a new run from the weights of a run, or of an official checkpoint.")
+    command.string(
+        "init",
+        None,
+        "Begin a new run from the weights of a run or of an official checkpoint. Without effect when the run goes on.",
+    )
     command.string(
         "checkpoint", None, "For --phase test: a checkpoint other than the run's last; official ones also work."
     )
 
     command.group("Folders")
     command.string("run_dir", None, "Folder of this run (default: runs/UGATIT[_light]_NAME).")
-    for name, text in (
-        ("checkpoint_dir", "checkpoints"),
-        ("result_dir", "results of --phase test"),
-        ("log_dir", "logs"),
-        ("sample_dir", "sample sheets"),
-    ):
+    for name, text in FOLDERS.items():
         command.string(name, getattr(run, name), f"Name of the folder for {text}, inside the run folder.")
     return command
 
@@ -152,7 +157,8 @@ def _load_images(paths, size):
 
     from ugatit_tf.data import pipeline
 
-    return np.concatenate([image for image, _ in pipeline.test_batches(paths, size)]) if paths else None
+    batches = pipeline.reading(pipeline.test_batches(paths, size))
+    return np.concatenate([image for image, _ in batches]) if paths else None
 
 
 def _report_device(run, gpus):
@@ -181,6 +187,7 @@ def _train(values, run):
 
     run_dir = _run_dir(values, run)
     store = CheckpointStore(run_dir / run.checkpoint_dir, run)
+    _refuse_other_folders(run_dir, run)
     if store and not values["resume"]:
         raise UsageError(f"{run_dir} holds a run already. Give another --run_dir, or go on with it (--resume).")
     if values["dry_run"]:
@@ -189,14 +196,17 @@ def _train(values, run):
         return 0
 
     dataset = find_dataset(run.data, need=("trainA", "trainB"))
+    make_folder(run_dir, "--run_dir")
     _report_device(run, gpus)
     model = UGATIT(run.model, run.train.seed)
     if values["init"] and not store:
         _initialize(model, values["init"])
     trainer = Trainer(model, run.train)
+    store.images = dataset.training_images()
     if store:
         print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
-    run_dir.mkdir(parents=True, exist_ok=True)
+        if values["init"]:
+            print(f"The run in {run_dir} has begun already: --init is passed over.")
     with replacing(run_dir / "config.json") as file:
         file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
@@ -206,7 +216,7 @@ def _train(values, run):
 
     from ugatit_tf.data import pipeline
 
-    batches = pipeline.train_batches(dataset, run.model, run.train, start=trainer.steps)
+    batches = pipeline.reading(pipeline.train_batches(dataset, run.model, run.train, start=trainer.steps))
     draw = _sample_drawer(dataset, run.model.img_size, trainer)
     folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
     with Reporter(*folders, run.train.total_steps, start_step=trainer.steps) as reporter:
@@ -218,13 +228,24 @@ def _train(values, run):
     return 0
 
 
+def _refuse_other_folders(run_dir, run):
+    """A run's folders keep their names: a second run beside the first would write over its logs."""
+    config = run_dir / "config.json"
+    if not config.is_file():
+        return
+    former = RunConfig.from_json(config.read_text(), config)
+    names = [f"--{name} {getattr(former, name)}" for name in FOLDERS if getattr(former, name) != getattr(run, name)]
+    if names:
+        raise UsageError(f"{run_dir} holds a run with {' '.join(names)}. Give the same, or another --run_dir.")
+
+
 def _initialize(model, path):
     """Give a new model the weights of a checkpoint of the same shapes."""
     from ugatit_tf.ugatit import UGATIT
 
     source = UGATIT.load(path, ema=False)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
-    unseen = {"smoothing", "img_size"} if model.config.light else {"smoothing"}
+    unseen = {"smoothing", "img_size"} if model.config.light or source.config.light else {"smoothing"}
     differences = [f"--{name} {theirs[name]}" for name in mine if name not in unseen and mine[name] != theirs[name]]
     if differences:
         raise UsageError(f"--init {path} holds another model. To begin from it, add: {' '.join(differences)}.")
@@ -259,16 +280,21 @@ def _test(command, values, run):
     official = not source.is_dir() and source.suffix != ".npz"
     overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
     model = UGATIT.load(source, **overrides)
+    mine, given = dataclasses.asdict(model.config), dataclasses.asdict(run.model)
+    others = [f"--{name} {mine[name]}" for name in mine if command.given(name) and given[name] != mine[name]]
+    if others:
+        raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
     size = model.config.img_size
-    dataset = find_dataset(run.data, need=("testA", "testB"))
+    there = [name for name in ("testA", "testB") if (run.data.path / name).is_dir()]
+    dataset = find_dataset(run.data, need=there or ("testA", "testB"))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
     out_dir = run_dir / run.result_dir
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir, "--run_dir")
     counts = translate_folders(
         *generators,
-        pipeline.test_batches(dataset.test_a, size),
-        pipeline.test_batches(dataset.test_b, size),
+        pipeline.reading(pipeline.test_batches(dataset.test_a, size)),
+        pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
         out_dir,
         title=f"U-GAT-IT: {run.data.dataset}",
         source_root_a=run.data.path / "testA",

@@ -106,6 +106,22 @@ def test_batches(paths, img_size, batch_size=1):  # noqa: PT028 (no test, but th
     return _batched(files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True), batch_size, False)
 
 
+def reading(batches):
+    """The batches one by one, with the files' errors in plain words.
+
+    Args:
+        batches: of `train_batches` or `test_batches`.
+
+    Raises:
+        OSError: a file cannot be read any more; names it.
+    """
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        words = error.message.partition("\n")[0]  # of a message that goes on with a traceback
+        raise OSError(f"An image cannot be read any more: {words.partition('ValueError: ')[2] or words}.") from error
+
+
 def _batched(examples, batch_size, drop_remainder):
     return examples.batch(batch_size, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
 

@@ -2,8 +2,27 @@
 
 import pathlib
 
+import numpy as np
+
 from ugatit_tf.config import RunConfig
 from ugatit_tf.weights import archive
+
+_IMAGES = "training images"
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a weight became infinite or not a number, which no checkpoint may hold.
+
+    Args:
+        fault: what, and at which step.
+    """
+
+    def __init__(self, fault):
+        super().__init__(
+            f"{fault} No checkpoint holds it. Resuming would arrive here again: start from the last checkpoint with "
+            "--init and another --run_dir, a lower --lr, or another --precision (float32, or bfloat16 instead of "
+            "float16)."
+        )
 
 
 class CheckpointStore:
@@ -12,21 +31,38 @@ class CheckpointStore:
     Args:
         folder: where they are; made when the first one is written.
         run: `ugatit_tf.RunConfig`, stored in each and compared when one is taken up.
+
+    Attributes:
+        images: text that tells the training images from others (`Dataset.training_images`), stored and compared, too.
     """
 
     def __init__(self, folder, run):
         self.folder = pathlib.Path(folder)
         self.run = run
+        self.images = ""
 
     def save(self, trainer):
         """Write the trainer's whole state, and remove what is older than the last `run.keep`.
 
         Raises:
+            NonFiniteError: an array holds infinity or not-a-number; nothing was written.
             OSError: it cannot be written; the earlier checkpoints are as they were.
         """
+        arrays = trainer.arrays()
+        bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+        if bad:
+            raise NonFiniteError(
+                f"Weights not finite after step {trainer.steps}: {', '.join(bad[:5])}{' ...' * (len(bad) > 5)}."
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{trainer.steps:08d}.npz"
-        archive.write(path, trainer.arrays(), self.run.to_json())
+        try:
+            archive.write(path, {**arrays, _IMAGES: np.array(self.images)}, self.run.to_json())
+        except OSError as error:
+            raise OSError(
+                f"{path} cannot be written ({error.strerror}). The checkpoints from before are as they were: make "
+                "room, and give the same command again."
+            ) from error
         for old in archive.list_checkpoints(self.folder)[: -self.run.keep]:
             old.unlink()
         for torn in self.folder.glob(".step-*.tmp"):  # left by a run that was killed while it wrote
@@ -42,13 +78,13 @@ class CheckpointStore:
 
         Args:
             trainer: made from this run's configuration.
-            warn: function of a text, told of torn files that were passed over.
+            warn: function of a text, told of torn files that were passed over, and of images that have changed.
 
         Raises:
             ValueError: the run there was made with another configuration, or all its checkpoints are torn.
         """
         path, arrays, text = archive.read_newest(self.folder, warn)
-        differences = RunConfig.from_json(text).differences(self.run)
+        differences = RunConfig.from_json(text, path).differences(self.run)
         if differences:
             raise ValueError(
                 f"{path} was trained with another configuration:\n  "
@@ -57,4 +93,10 @@ class CheckpointStore:
                 "--init starts that from these weights."
             )
         trainer.set_arrays(arrays, path)
+        images = str(arrays.get(_IMAGES, self.images))
+        if images != self.images:
+            warn(
+                f"The training images have changed since {path.name} (then {images}; now {self.images}). "
+                "The run goes on, but not to the weights that it would have had with the former images."
+            )
         return path

@@ -6,22 +6,19 @@ import time
 
 import numpy as np
 
+from ugatit_tf.training.checkpoint import NonFiniteError
 from ugatit_tf.training.schedule import learning_rate
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss became infinite or not a number."""
 
 
 def fit(trainer, batches, run, store, reporter, draw_samples):
     """Train until the configured number of steps, or until a signal asks to stop.
 
     Losses stay on the device and are read every `run.log_freq` steps, and before every checkpoint, so that no
-    checkpoint can hold weights from after a loss that was not finite.
+    checkpoint can hold weights from after a loss that was not finite; the store looks at the weights themselves.
 
     Args:
         trainer: `Trainer`, fresh or restored.
-        batches: pairs of image batches, beginning with the one of step `trainer.steps`.
+        batches: pairs of image batches, beginning with the one of step `trainer.steps`; may raise an OSError.
         run: `ugatit_tf.RunConfig`.
         store: `CheckpointStore`.
         reporter: `Reporter`.
@@ -31,15 +28,19 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
         Whether all steps are done (otherwise a signal stopped them; either way the state is saved).
 
     Raises:
-        NonFiniteLossError: names the step and the terms; the last checkpoint is from before.
-        OSError: a checkpoint cannot be written.
+        NonFiniteError: names the step and the terms or weights; the last checkpoint is from before.
+        OSError: a checkpoint cannot be written, or an image not be read (then the state is saved).
     """
     total = run.train.total_steps
     unread, saved = [], trainer.steps
     began = time.monotonic()
+    batches, failure = iter(batches), None
     with _signals() as stopping:
-        for real_a, real_b in batches:
-            if trainer.steps >= total or stopping:
+        while trainer.steps < total and not stopping:
+            try:
+                real_a, real_b = next(batches)
+            except OSError as error:
+                failure = error
                 break
             unread.append(trainer.step_values(real_a, real_b))
             step = trainer.steps
@@ -64,6 +65,8 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
             if unread:
                 _read(unread, trainer.steps)
             store.save(trainer)
+    if failure:
+        raise OSError(f"Stopped and saved at step {trainer.steps}: {failure}") from failure
     return trainer.steps >= total
 
 
@@ -74,11 +77,7 @@ def _read(unread, last_step):
         values = np.asarray(values)
         if not np.isfinite(values).all():
             bad = [f"{name} = {value}" for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
-            raise NonFiniteLossError(
-                f"Loss not finite at step {last_step + offset}: {', '.join(bad)}. No checkpoint holds it. "
-                "Resuming would arrive here again: start from the last checkpoint with --init and another --run_dir, a "
-                "lower --lr, or another --precision (float32, or bfloat16 instead of float16)."
-            )
+            raise NonFiniteError(f"Loss not finite at step {last_step + offset}: {', '.join(bad)}.")
         for name, value in zip(names, values, strict=True):
             collected.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in collected.items()}

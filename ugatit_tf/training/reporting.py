@@ -181,8 +181,11 @@ class Reporter:
             folder.mkdir(parents=True, exist_ok=True)
         self._losses_path = self.log_dir / "losses.jsonl"
         _drop_lines_after(self._losses_path, start_step)
-        _write_session_start(self.log_dir, start_step)
-        self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        try:
+            _write_session_start(self.log_dir, start_step)
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
+            raise OSError(errno.EIO, error.message.partition("\n")[0], str(self.log_dir)) from error
 
     def __enter__(self):
         return self

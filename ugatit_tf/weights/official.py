@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ugatit_tf.config import ModelConfig
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -77,6 +79,18 @@ def require(arrays, name, path):
             f"{sorted(arrays)[:5]}."
         )
     return arrays[name]
+
+
+def configured(found, overrides, path):
+    """The `ModelConfig` of what the weights show and what is told beside them.
+
+    Raises:
+        ValueError: what is told contradicts the weights, or cannot be.
+    """
+    wrong = [f"{name} is {found[name]!r}" for name in overrides if found.get(name, overrides[name]) != overrides[name]]
+    if wrong:
+        raise ValueError(f"{path} shows by its weights that {', '.join(wrong)}; received {overrides}.")
+    return ModelConfig(**found, **{name: value for name, value in overrides.items() if name not in found})
 
 
 def image_size_of(inputs, channels, path):

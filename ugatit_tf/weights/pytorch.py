@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 
-from ugatit_tf.config import ModelConfig
-from ugatit_tf.weights.official import SAME, Entry, Layout, assign, image_size_of, require
+from ugatit_tf.weights.official import SAME, Entry, Layout, assign, configured, image_size_of, require
 from ugatit_tf.weights.torch_file import read_torch_file
 from ugatit_tf.weights.torch_writer import write_torch_file
 
@@ -45,7 +44,7 @@ def load(path, build, **overrides):
     }
     if not config["light"]:
         config["img_size"] = image_size_of(mlp_inputs, 4 * ch, path)
-    networks = build(ModelConfig(**{**config, **overrides}))
+    networks = build(configured(config, overrides, path))
     assign(list(entries(networks)), arrays, path)
     return networks
 

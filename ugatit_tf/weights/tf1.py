@@ -4,8 +4,7 @@ import re
 
 import tensorflow as tf
 
-from ugatit_tf.config import ModelConfig
-from ugatit_tf.weights.official import Entry, Layout, assign, image_size_of, require
+from ugatit_tf.weights.official import Entry, Layout, assign, configured, image_size_of, require
 
 _NOT_WEIGHTS = re.compile(r"(/Adam(_\d+)?|^beta[12]_power(_\d+)?|^global_step)$")
 _ROW = Layout(lambda array: array.reshape(-1), lambda array: array.reshape(1, -1))  # [1, C] and [C]
@@ -49,7 +48,7 @@ def load(path, build, **overrides):
     }
     if not config["light"]:
         config["img_size"] = image_size_of(mlp_inputs, 4 * ch, path)
-    networks = build(ModelConfig(**{**config, **overrides}))
+    networks = build(configured(config, overrides, path))
     assign(list(entries(networks)), arrays, path)
     reset_v(networks)
     return networks
