@@ -47,25 +47,31 @@ def main():
 
 def set_up():
     """The virtual environment, with this project as it is now and what its tests need."""
-    # One that was interrupted in the making has no pip.
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode:
+    if not PYTHON.exists():
         print(f"Making a virtual environment in {ENVIRONMENT} ...", flush=True)
         try:
-            venv.create(ENVIRONMENT, clear=True, with_pip=True)
+            venv.create(ENVIRONMENT, with_pip=True)
         except subprocess.CalledProcessError:
             sys.exit("This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv")
-    print("Installing (the first time takes a minute or two) ...", flush=True)
-    subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"], check=True)
+    if subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode:
+        sys.exit(f"{ENVIRONMENT} has no pip in it: was its making interrupted? Delete it, and run this again.")
+    wanted, installed = (ROOT / "setup.py").read_text(), ENVIRONMENT / "installed.txt"
+    if not installed.exists() or installed.read_text() != wanted:
+        print("Installing (takes a minute or two) ...", flush=True)
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"], check=True)
+        installed.write_text(wanted)
 
 
 def run(*arguments):
     """Run the environment's Python in the project's folder; returns the exit code."""
     process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT)
-    while True:
+    interrupted = False
+    while process.poll() is None:
         try:
-            return process.wait()
+            process.wait()
         except KeyboardInterrupt:  # the process has received it, too, and saves before it leaves
-            continue
+            interrupted = True
+    return 130 if interrupted else process.returncode
 
 
 if __name__ == "__main__":

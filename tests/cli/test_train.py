@@ -81,6 +81,7 @@ def test_booleans_mean_what_they_say(words, expected):
     ("words", "message"),
     [
         (["stray"], "Not understood: stray"),
+        (["stray", "--ch", "8", "more"], "Not understood: stray more"),
         (["--light", "maybe"], "Not understood: maybe"),
         (["--no_such_flag", "1"], "no_such_flag"),
         (["--ch", "many"], "ch"),

@@ -31,6 +31,7 @@ def test_of_the_paper():
         assert learning_rate(749_999, config, flavor) == pytest.approx(1e-4 / 2, rel=0.05)
         assert learning_rate(999_999, config, flavor) == pytest.approx(last)
         assert learning_rate(1_000_000, config, flavor) == 0.0  # never below
+        assert learning_rate(1_000_000, TrainConfig(decay_epoch=100), flavor) == 0.0
 
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])

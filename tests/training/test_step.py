@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from networks import draw_all, images
 
 import ugatit_tf
-from ugatit_tf.config import GAN_TYPES
+from ugatit_tf.config import GAN_TYPES, PENALTY_TYPES
 
 TINY = {"light": True, "ch": 2, "n_res": 1, "n_dis": 4, "img_size": 24}
 
@@ -115,6 +117,102 @@ def test_rho_stays_in_range():
     assert len(rhos) == 8
     assert all((rho >= 0).all() and (rho <= 1).all() for rho in rhos)
     assert any((rho == 0).any() or (rho == 1).any() for rho in rhos)
+
+
+def still(gan_type):
+    """A trainer whose weights stand still (its learning rate is 0 but for a hair): its networks can be asked later.
+
+    Its discriminators' slopes lie on both sides of 1, where the penalties differ.
+    """
+    model = ugatit_tf.UGATIT(ugatit_tf.ModelConfig(**TINY, sn=False))
+    for network in model.discriminators.values():
+        for variable in draw_all(network).variables:
+            variable.assign(1.5 * variable)
+    return ugatit_tf.Trainer(model, ugatit_tf.TrainConfig(gan_type=gan_type, seed=3, lr=1e-30, weight_decay=0.0))
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+D_LOSSES = {
+    "lsgan": lambda real, fake: np.mean((real - 1) ** 2) + np.mean(fake**2),
+    "gan": lambda real, fake: np.mean(softplus(-real)) + np.mean(softplus(fake)),
+    "hinge": lambda real, fake: np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake)),
+    "wgan-gp": lambda real, fake: np.mean(fake) - np.mean(real),
+}
+G_LOSSES = {
+    "lsgan": lambda fake: np.mean((fake - 1) ** 2),
+    "gan": lambda fake: np.mean(softplus(-fake)),
+    "hinge": lambda fake: -np.mean(fake),
+    "wgan-gp": lambda fake: -np.mean(fake),
+}
+SAME_LOSS = {"wgan-lp": "wgan-gp", "dragan": "gan"}
+
+
+@pytest.mark.parametrize("gan_type", GAN_TYPES)
+def test_adversarial_terms_are_those_of_the_gan_type(gan_type):
+    trainer = still(gan_type)
+    a, b = images(2, 24, 24), images(3, 24, 24)[1:]
+    fake = trainer.model.gen_b2a(b, training=False)[0]
+    terms = floats(trainer.step(a, b))
+    kind = SAME_LOSS.get(gan_type, gan_type)
+    for depth in ("global", "local"):
+        network = trainer.model.networks[f"dis_{depth}_a"]
+        outputs = zip(("", "_cam"), network(a, training=False), network(fake, training=False), strict=False)
+        for suffix, on_real, on_fake in outputs:
+            on_real, on_fake = on_real.numpy().astype(float), on_fake.numpy().astype(float)
+            expected = D_LOSSES[kind](on_real, on_fake), G_LOSSES[kind](on_fake)
+            actual = terms[f"d_adv_{depth}{suffix}_a"], terms[f"g_adv_{depth}{suffix}_a"]
+            assert actual == pytest.approx(expected, rel=1e-4), (depth, suffix)
+
+
+@pytest.mark.parametrize("gan_type", PENALTY_TYPES)
+def test_penalty_is_that_of_the_gradient_between(gan_type):
+    """TF1's `gradient_panalty`, in numpy but for D's own gradient."""
+    trainer = still(gan_type)
+    a, b = images(3, 24, 24), images(4, 24, 24)[1:]
+    other = trainer.model.gen_b2a(b, training=False)[0].numpy()
+    terms = floats(trainer.step(a, b))
+    if gan_type == "dragan":
+        other = a + 0.5 * a.std() * tf.random.stateless_uniform(a.shape, [3, 1]).numpy()
+    alpha = tf.random.stateless_uniform([3, 1, 1, 1], [3, 0]).numpy()
+    between = tf.constant(alpha * other + (1 - alpha) * a)
+    expected = [0.0, 0.0]
+    for network in (trainer.model.dis_global_a, trainer.model.dis_local_a):
+        for i in range(2):
+            with tf.GradientTape() as tape:
+                tape.watch(between)
+                logits = network(between, training=False)[i]
+            slope = np.sqrt((tape.gradient(logits, between).numpy().reshape(3, -1) ** 2).sum(axis=1))
+            excess = np.maximum(slope - 1, 0) if gan_type == "wgan-lp" else slope - 1
+            expected[i] += 10 * np.mean(excess**2)
+    assert [terms["d_gp_a"], terms["d_gp_cam_a"]] == pytest.approx(expected, rel=1e-4)
+    assert min(expected) > 0.1
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("bfloat16", 2**-8), ("float16", 2**-11)])
+def test_mixed_precision_rounds_maps_and_nothing_else(precision, rounding):
+    """Losses and gradients are float32's up to the rounding of maps, and not equal to them, for maps are rounded.
+
+    The gradients are read from Adam's first moments after one step; float16's loss scale must be gone there.
+    """
+    a, b = images(1, 24, 24), images(2, 24, 24)[1:]
+    losses, gradients = [], []
+    for name in ("float32", precision):
+        trainer = make("pytorch", precision=name, cam_weight=1.0, weight_decay=0.0)
+        if name == "float16":  # the initial scale overflows, and the first steps would be skipped
+            trainer.optimizer_d.dynamic_scale.assign(64.0)
+            trainer.optimizer_g.dynamic_scale.assign(64.0)
+        losses.append(np.array(list(floats(trainer.step(a, b)).values())))
+        adams = [getattr(o, "inner_optimizer", o) for o in (trainer.optimizer_d, trainer.optimizer_g)]
+        gradients.append([np.concatenate([np.ravel(m) for m in adam._momentums]) for adam in adams])
+    error = np.max(np.abs(losses[1] - losses[0]) / (np.abs(losses[0]) + 0.1))
+    assert 0.1 * rounding < error < 10 * rounding
+    # In so small a generator some maxima (of the CAM) and ReLUs switch, whose gradient is then another one.
+    for expected, actual, bound in zip(*gradients, (20 * rounding, 0.3), strict=True):
+        error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+        assert rounding < error < bound
 
 
 def test_penalty_draws_follow_the_seed_and_the_step():

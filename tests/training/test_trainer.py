@@ -41,6 +41,21 @@ def test_state_taken_out_and_in_continues_bit_for_bit():
         np.testing.assert_array_equal(received[name], array, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.zeros((1, 24, 24, 3), np.uint8), np.zeros((1, 24, 24, 3), np.uint8)),
+        (np.zeros((2, 24, 24, 3), np.float32), np.zeros((1, 24, 24, 3), np.float32)),
+        (np.zeros((24, 24, 3), np.float32), np.zeros((24, 24, 3), np.float32)),
+    ],
+)
+def test_other_images_are_refused(a, b):
+    trainer = make()
+    with pytest.raises(ValueError, match=r"float images in \[-1, 1\] of one shape \[N, H, W, 3\]; received "):
+        trainer.step(a, b)
+    assert trainer.steps == 0
+
+
 def test_state_that_does_not_fit_changes_nothing():
     trainer = make()
     before = trainer.arrays()

@@ -106,6 +106,8 @@ def test_what_the_weights_show_cannot_be_told_otherwise(checkpoint, size):
     assert ugatit_tf.UGATIT.load(GOLDEN / checkpoint, img_size=size).config.img_size == size
     with pytest.raises(ValueError, match=rf"shows by its weights that img_size is {size}; received .*96"):
         ugatit_tf.UGATIT.load(GOLDEN / checkpoint, img_size=96)
+    with pytest.raises(ValueError, match="No field of ModelConfig: smooting"):
+        ugatit_tf.UGATIT.load(GOLDEN / checkpoint, smooting=False)
 
 
 def test_truncated_pt_is_refused(tmp_path):

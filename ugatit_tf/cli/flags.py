@@ -26,7 +26,7 @@ class Command:
         self.summary = summary
         self.words = words
         self.values = flags.FlagValues()
-        self.values.set_gnu_getopt(words)
+        self.values.set_gnu_getopt(True)
         self._groups = {}
         self._group = ""
 

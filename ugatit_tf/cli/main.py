@@ -16,7 +16,12 @@ COMMANDS = {
 
 
 def main(arguments=None):
-    """Run a command line; returns the exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    """Run a command line.
+
+    Returns:
+        The exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C. A training that was stopped and
+        has saved ends with 0.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     with contextlib.suppress(AttributeError):  # a replaced stdout has its own ways
         sys.stdout.reconfigure(errors="backslashreplace")  # file names can hold what the terminal cannot show

@@ -178,6 +178,7 @@ def _describe(model):
 
 def _train(values, run):
     gpus = find_gpus()
+    import tensorflow as tf
 
     from ugatit_tf.training.checkpoint import CheckpointStore
     from ugatit_tf.training.loop import fit
@@ -220,7 +221,13 @@ def _train(values, run):
     draw = _sample_drawer(dataset, run.model.img_size, trainer)
     folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
     with Reporter(*folders, run.train.total_steps, start_step=trainer.steps) as reporter:
-        done = fit(trainer, batches, run, store, reporter, draw)
+        try:
+            done = fit(trainer, batches, run, store, reporter, draw)
+        except tf.errors.ResourceExhaustedError as error:
+            raise UsageError(
+                f"the device's memory does not hold this training ({error.message.partition(chr(10))[0]}). Smaller: "
+                "--light, --precision bfloat16, --batch_size 1, a lower --img_size or --ch."
+            ) from error
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
     else:

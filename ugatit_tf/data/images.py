@@ -323,7 +323,7 @@ def _layout(folder, need, lines):
     text = "\n".join(
         [
             f"No images to work with in {folder}:",
-            *(f"  {line}" for line in lines),
+            *dict.fromkeys(f"  {line}" for line in lines),  # a missing folder lacks each of its parts
             f"Expected image files ({', '.join(suffix[1:] for suffix in SUFFIXES)}) in",
             *layout,
             "Give another place with --data_dir and --dataset. selfie2anime is to be had from its authors "

@@ -12,6 +12,11 @@ class ConvNorm(keras.layers.Layer):
 
     def __init__(self, filters, kernel_size, strides=1, flavor="tf1", relu=True, **kwargs):
         super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.flavor = flavor
+        self.relu = relu
         pad = kernel_size // 2
         # With stride 2 the last row and column of a pad of 1 on an even size are never read.
         self.pad = ReflectPad2D(pad, pad - strides + 1, name="pad")
@@ -21,17 +26,26 @@ class ConvNorm(keras.layers.Layer):
     def call(self, x):
         return self.norm(self.conv(self.pad(x)))
 
+    def get_config(self):
+        names = ("filters", "kernel_size", "strides", "flavor", "relu")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
 
 class ResBlock(keras.layers.Layer):
     """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
 
     def __init__(self, filters, flavor="tf1", **kwargs):
         super().__init__(**kwargs)
+        self.filters = filters
+        self.flavor = flavor
         self.first = ConvNorm(filters, 3, flavor=flavor, name="first")
         self.second = ConvNorm(filters, 3, flavor=flavor, relu=False, name="second")
 
     def call(self, x):
         return x + self.second(self.first(x))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "flavor": self.flavor}
 
 
 class AdaLINResBlock(keras.layers.Layer):
@@ -44,6 +58,9 @@ class AdaLINResBlock(keras.layers.Layer):
 
     def __init__(self, filters, flavor="tf1", smoothing=True, **kwargs):
         super().__init__(autocast=False, **kwargs)  # gamma and beta stay float32
+        self.filters = filters
+        self.flavor = flavor
+        self.smoothing = smoothing
         tf1 = flavor == "tf1"
         self.pad = ReflectPad2D(1, name="pad")
         self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1")
@@ -54,6 +71,10 @@ class AdaLINResBlock(keras.layers.Layer):
     def call(self, x, gamma, beta):
         y = self.norm1(self.conv1(self.pad(x)), gamma, beta)
         return x + self.norm2(self.conv2(self.pad(y)), gamma, beta)
+
+    def get_config(self):
+        own = {"filters": self.filters, "flavor": self.flavor, "smoothing": self.smoothing}
+        return {**super().get_config(), **own}
 
 
 class Generator(Network):

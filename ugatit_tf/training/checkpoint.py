@@ -19,9 +19,9 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, fault):
         super().__init__(
-            f"{fault} No checkpoint holds it. Resuming would arrive here again: start from the last checkpoint with "
-            "--init and another --run_dir, a lower --lr, or another --precision (float32, or bfloat16 instead of "
-            "float16)."
+            f"{fault} No checkpoint holds it. Resuming would arrive here again: begin another --run_dir, with a lower "
+            "--lr or another --precision (float32, or bfloat16 instead of float16), and with --init from this run if "
+            "it has a checkpoint."
         )
 
 

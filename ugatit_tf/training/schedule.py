@@ -20,4 +20,4 @@ def learning_rate(step, config, flavor):
         step = step // config.iteration * config.iteration
     else:
         step += 1
-    return config.lr * max(0, config.total_steps - step) / (config.total_steps - config.decay_start)
+    return config.lr * max(0, config.total_steps - step) / max(1, config.total_steps - config.decay_start)

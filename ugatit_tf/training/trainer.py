@@ -56,12 +56,22 @@ class Trainer:
             `d_gp[_cam]_{a,b}` (times gp_ld), `g_adv_..`, `g_cycle_..`, `g_identity_..`, `g_cam_{a,b}`; weighted sums
             `d_a`, `d_b`, `d_loss`, `g_a`, `g_b`, `g_loss`; TF1's L2 terms `d_reg`, `g_reg`, part of the losses.
             `g_*_a` are the terms of images of domain A: judged by its discriminators, or given back by its cycle.
+
+        Raises:
+            ValueError: images of another type or shape, or of two shapes; nothing has changed.
         """
         names, values = self.step_values(real_a, real_b)
         return dict(zip(names, tf.unstack(values), strict=True))
 
     def step_values(self, real_a, real_b):
         """As `step`, but `names, values`: one float32 vector, which is read from the device at once."""
+        for name, images in (("real_a", real_a), ("real_b", real_b)):
+            shape = tuple(images.shape)
+            if not tf.as_dtype(images.dtype).is_floating or len(shape) != 4 or shape != tuple(real_a.shape):
+                raise ValueError(
+                    "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
+                    f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
+                )
         rate = learning_rate(self.steps, self.config, self.model.config.flavor)
         names, values = self._train_step(real_a, real_b, self.steps, rate)
         self.steps += 1

@@ -87,6 +87,9 @@ def configured(found, overrides, path):
     Raises:
         ValueError: what is told contradicts the weights, or cannot be.
     """
+    unknown = [name for name in overrides if name not in {field.name for field in dataclasses.fields(ModelConfig)}]
+    if unknown:
+        raise ValueError(f"No field of ModelConfig: {', '.join(unknown)}.")
     wrong = [f"{name} is {found[name]!r}" for name in overrides if found.get(name, overrides[name]) != overrides[name]]
     if wrong:
         raise ValueError(f"{path} shows by its weights that {', '.join(wrong)}; received {overrides}.")
