@@ -6,15 +6,11 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
-import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
-from ugatit_tf.weights import archive
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -138,22 +134,6 @@ def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, 
 
 
 MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
-
-
-@pytest.fixture
-def run(tmp_path):
-    """A run folder with a checkpoint, and flags that name it and its dataset, which has images in every folder."""
-    values = train.make_command().parse([*MODEL, "--dataset", "cats", "--epoch", "1", "--iteration", "1"])
-    config = train._run_config(values)
-    folder = tmp_path / "run"
-    (folder / "checkpoint").mkdir(parents=True)
-    (folder / "config.json").write_text(config.to_json())
-    arrays = ugatit_tf.Trainer(ugatit_tf.UGATIT(config.model), config.train).arrays() | {"steps": np.int64(1)}
-    archive.write(folder / "checkpoint" / "step-00000001.npz", arrays, config.to_json())
-    for name in ("trainA", "trainB", "testA", "testB"):
-        (tmp_path / "cats" / name).mkdir(parents=True)
-        Image.new("RGB", (24, 24), "teal").save(tmp_path / "cats" / name / "1.png")
-    return ["--run_dir", str(folder), "--data_dir", str(tmp_path), "--dataset", "cats", "--iteration", "1"]
 
 
 def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import re
@@ -99,7 +100,7 @@ def main(arguments):
     model = UGATIT.load(checkpoint, ema=values["ema"], **overrides)
     if "pt" in formats and model.config.flavor != "pytorch":
         raise UsageError(
-            f"--formats pt: only the pytorch flavor fits that layout; {checkpoint} is {model.config.flavor}."
+            f"--formats pt is for the pytorch flavor; {checkpoint} is of the {model.config.flavor} flavor."
         )
     size = _size(values["size"], model.config)
     directions = list(DIRECTIONS) if values["direction"] == "both" else [values["direction"]]
@@ -256,7 +257,10 @@ def _finish(proofs, staged, out_dir, name):
     models = sorted(path.name for path in out_dir.glob(f"{name}_*2?") if path.is_dir())
     beside = {f"serving/{file}": text for file, text in serving.kit(models).items()} if models else {}
     beside["export.md"] = table + "\n"
-    beside["export.json"] = json.dumps([dataclasses.asdict(proof) for proof in proofs], indent=2) + "\n"
+    rows = [dataclasses.asdict(proof) for proof in proofs]
+    for row in rows:
+        row["psnr"] = row["psnr"] if math.isfinite(row["psnr"]) else None  # equal; JSON has no infinity
+    beside["export.json"] = json.dumps(rows, indent=2) + "\n"
     for file, text in beside.items():
         (out_dir / file).parent.mkdir(exist_ok=True)
         with replacing(out_dir / file) as content:

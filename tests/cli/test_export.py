@@ -1,0 +1,233 @@
+"""`ugatit export`: what it writes, what it refuses, and that nothing is lost when it fails."""
+
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ugatit_tf
+from ugatit_tf.cli import export
+from ugatit_tf.cli.main import main
+from ugatit_tf.export import metadata, tflite, verify
+
+ROOT = pathlib.Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="module")
+def exported(make_run, tmp_path_factory):
+    """A run folder, exported in every format that its flavor has, in both directions."""
+    folder = tmp_path_factory.mktemp("exported")
+    make_run(folder)
+    formats = ",".join(kind for kind in export.FORMATS if kind != "pt")
+    assert main(["export", "--checkpoint", str(folder / "run"), "--formats", formats, "--licence", "CC0-1.0"]) == 0
+    return folder / "run"
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_everything_is_where_the_help_says(exported):
+    out = exported / "export"
+    kinds = ("dynamic_range.tflite", "float16.tflite", "float32.tflite", "static_int8.tflite")
+    expected = {"export.json", "export.md", "serving"}
+    for direction in ("a2b", "b2a"):
+        expected |= {f"ugatit_{direction}", f"ugatit_{direction}.weights.h5"}
+        expected |= {f"ugatit_{direction}_{kind}" for kind in kinds}
+        assert [path.name for path in (out / f"ugatit_{direction}").iterdir()] == ["1"]
+    assert {path.name for path in out.iterdir()} == expected
+    assert listing(out / "serving") == ["batching.config", "compose.yaml", "models.config"]
+    models = (out / "serving" / "models.config").read_text()
+    assert models.count('base_path: "/models/ugatit_a2b"') == models.count('base_path: "/models/ugatit_b2a"') == 1
+
+
+def test_the_proof_is_written_as_a_table_and_as_json(exported):
+    proofs = json.loads((exported / "export" / "export.json").read_text(), parse_constant=pytest.fail)
+    assert len(proofs) == 2 * (len(export.FORMATS) - 1)
+    assert {proof["kind"] for proof in proofs} == set(export.FORMATS) - {"pt"}
+    for proof in proofs:
+        assert proof["psnr"] is None or proof["psnr"] >= verify.BOUNDS[proof["kind"]]
+    assert len((exported / "export" / "export.md").read_text().splitlines()) == 2 + len(proofs)
+
+
+def test_the_files_know_what_they_are(exported):
+    model = ugatit_tf.UGATIT.load(exported)
+    for direction in ("a2b", "b2a"):
+        said = metadata.read((exported / "export" / f"ugatit_{direction}_float16.tflite").read_bytes())
+        assert said["label"] == f"U-GAT-IT, cats, {direction[0].upper()} to {direction[2].upper()}"
+        assert said["licence"] == "CC0-1.0"
+        assert said["weights_sha256"] == metadata.weights_sha256(getattr(model, f"gen_{direction}"))
+        assert said["model"]["img_size"] == 24
+        assert said == json.loads((exported / "export" / f"ugatit_{direction}" / "1" / "ugatit.json").read_text())
+
+
+def test_again_is_the_next_version(exported):
+    assert main(["export", "--checkpoint", str(exported), "--formats", "saved_model", "--direction", "b2a"]) == 0
+    assert {path.name for path in (exported / "export" / "ugatit_b2a").iterdir()} == {"1", "2"}
+    assert {path.name for path in (exported / "export" / "ugatit_a2b").iterdir()} == {"1"}
+    assert "ugatit_a2b" in (exported / "export" / "serving" / "models.config").read_text()
+
+
+def test_an_official_checkpoint_and_its_weights_as_pt(make_run, tmp_path, capsys):
+    make_run(tmp_path)
+    checkpoint = GOLDEN / "pytorch_light" / "params_0000000.pt"
+    words = ["--checkpoint", str(checkpoint), "--data_dir", str(tmp_path), "--out_dir", str(tmp_path / "out")]
+    assert main(["export", *words, "--formats", "pt,weights", "--name", "anime"]) == 2
+    assert "does not tell its dataset" in capsys.readouterr().err
+    assert main(["export", *words, "--formats", "pt,weights", "--name", "anime", "--dataset", "cats"]) == 0
+    assert listing(tmp_path / "out") == [
+        "anime.pt",
+        "anime_a2b.weights.h5",
+        "anime_b2a.weights.h5",
+        "export.json",
+        "export.md",
+    ]
+    expected, actual = ugatit_tf.UGATIT.load(checkpoint), ugatit_tf.UGATIT.load(tmp_path / "out" / "anime.pt")
+    for name, array in expected.arrays().items():
+        np.testing.assert_array_equal(actual.arrays()[name], array)
+
+
+@pytest.mark.parametrize("size", ["16x32", "16"])
+def test_another_size(run, tmp_path, size):
+    words = ["--checkpoint", str(tmp_path / "run"), "--formats", "float32", "--direction", "a2b", "--size", size]
+    assert main(["export", *words]) == 0
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(tmp_path / "run" / "export" / "ugatit_a2b_float32.tflite"))
+    shape = interpreter.get_signature_runner("uint8").get_input_details()["image"]["shape"]
+    assert shape.tolist() == [1, 16, 32 if "x" in size else 16, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--formats", "onnx"], "--formats takes saved_model, dynamic_range,"),
+        (["--formats", ""], "received none"),
+        (["--formats", "pt"], "--formats pt is for the pytorch flavor"),
+        (["--dynamic", "--formats", "static_int8"], "does not go together with --dynamic"),
+        (["--size", "18"], "must be multiples of 4"),
+        (["--size", "4"], "at least 8"),
+        (["--size", "big"], "--size takes 256 or 256x384"),
+        (["--name", "a/b"], "--name may have letters"),
+        (["--proof_images", "0"], "--proof_images must be at least 1"),
+        (["stray"], "Not understood: stray"),
+    ],
+)
+def test_wrong_flags(run, tmp_path, capsys, words, message):
+    assert main(["export", "--checkpoint", str(tmp_path / "run"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "export").exists()
+
+
+def test_no_checkpoint(capsys, tmp_path):
+    assert main(["export"]) == 2
+    assert "Give --checkpoint" in capsys.readouterr().err
+    assert main(["export", "--checkpoint", str(tmp_path / "none"), "--dataset", "cats"]) == 1
+    assert f"No checkpoint at {tmp_path / 'none'}" in capsys.readouterr().err
+
+
+def test_missing_packages_are_named(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "PACKAGES", ("ugatit_tf", "no_such_package"))
+    assert main(["export", "--checkpoint", str(tmp_path / "run")]) == 2
+    assert "exporting needs no_such_package: pip install 'ugatit-tf[export]'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def before(run, tmp_path):
+    """An export folder with something of value in it; returns a function that says what is there."""
+    out = tmp_path / "run" / "export"
+    (out / "ugatit_a2b" / "1").mkdir(parents=True)
+    (out / "ugatit_a2b" / "1" / "saved_model.pb").write_bytes(b"former")
+    (out / "ugatit_a2b_float32.tflite").write_bytes(b"former")
+    (out / "export.md").write_bytes(b"former")
+    return lambda: {name: (out / name).read_bytes() for name in listing(out)}
+
+
+WORDS = ["--formats", "saved_model,float32", "--direction", "a2b"]
+
+
+def test_a_truncated_checkpoint_changes_nothing(before, tmp_path, capsys):
+    path = tmp_path / "run" / "checkpoint" / "step-00000001.npz"
+    path.write_bytes(path.read_bytes()[:-2000])
+    kept = before()
+    assert main(["export", "--checkpoint", str(path), *WORDS]) == 1
+    assert "step-00000001.npz" in capsys.readouterr().err
+    assert before() == kept
+
+
+def test_drift_publishes_nothing(before, tmp_path, capsys, monkeypatch):
+    """One file is beyond its bound: none replaces what was there."""
+    convert = tflite.convert
+
+    def drifted(generator, *args):
+        other = generator.copy()
+        other.out_conv.kernel.assign(other.out_conv.kernel * 1.01)
+        return convert(other, *args)
+
+    monkeypatch.setattr(tflite, "convert", drifted)
+    kept = before()
+    assert main(["export", "--checkpoint", str(tmp_path / "run"), *WORDS]) == 1
+    error = capsys.readouterr().err
+    assert "Nothing was published" in error
+    assert "ugatit_a2b_float32.tflite: " in error
+    assert "must reach 100 dB" in error
+    assert before() == kept
+
+
+def test_a_folder_that_cannot_be_made(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["export", "--checkpoint", str(tmp_path / "run"), "--out_dir", str(place), *WORDS]) == 2
+        assert "Name another with --out_dir" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [5_000, 60_000, 1_000_000])
+def test_a_full_disk_changes_nothing(before, tmp_path, limit):
+    """No file may grow beyond a limit, which stops the export at one place or another, in Python or in C++."""
+    kept = before()
+    command = [sys.executable, ROOT / "export.py", "--checkpoint", tmp_path / "run", *WORDS]
+    result = subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert str(tmp_path) in result.stderr
+    assert before() == kept
+
+
+def test_an_image_that_is_broken_is_left_out(run, tmp_path, capsys):
+    (tmp_path / "cats" / "testA" / "2.png").write_bytes(b"no image")
+    words = ["--checkpoint", str(tmp_path / "run"), "--formats", "weights", "--direction", "a2b"]
+    assert main(["export", *words]) == 0
+    assert "2.png: not a JPEG" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "cats" / "testA")
+    assert main(["export", *words]) == 1
+    assert "testA is missing" in capsys.readouterr().err
+
+
+def test_help_explains_every_flag(capsys):
+    assert main(["export", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in export.make_command().parse([]))
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_images_of_any_size_are_brought_to_the_files_size(tmp_path):
+    Image.new("RGB", (50, 30), "red").save(tmp_path / "x.png")
+    images = export._images([tmp_path / "x.png"], (16, 24))
+    assert (images.dtype, images.shape) == (np.uint8, (1, 16, 24, 3))
+    assert (images == [255, 0, 0]).all()

@@ -1,0 +1,184 @@
+"""TFLite files, run by LiteRT; the Keras generator is the oracle."""
+
+import math
+
+import numpy as np
+import pytest
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+from ai_edge_litert.interpreter import Interpreter
+from flatbuffers.table import Table
+
+from ugatit_tf.data.pipeline import to_float
+from ugatit_tf.export import metadata, tflite
+from ugatit_tf.export.signatures import to_uint8
+from ugatit_tf.export.verify import BOUNDS
+
+SIZE = (16, 16)
+
+
+def runner(content):
+    """Ask a file: signature and image to image."""
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    return lambda signature, image: interpreter.get_signature_runner(signature)(image=image)["image"]
+
+
+def psnr(actual, expected):
+    return 10 * math.log10(4 / max(1e-30, np.mean((actual - expected).astype(float) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def generator(make_generator):
+    return make_generator()
+
+
+@pytest.fixture(scope="module", params=tflite.KINDS)
+def converted(request, generator, description, pictures):
+    return request.param, tflite.convert(generator, request.param, SIZE, description, pictures)
+
+
+def test_every_signature_is_the_generator(converted, generator, pictures):
+    kind, content = converted
+    ask = runner(content)
+    for picture in pictures:
+        floats = to_float(picture[None]).numpy()
+        expected = generator(floats, training=False)[0].numpy()
+        actual = ask("float", floats)
+        assert psnr(actual, expected) > BOUNDS[kind]
+        as_uint8 = ask("uint8", picture[None])
+        assert np.abs(as_uint8.astype(int) - to_uint8(actual).numpy()).max() <= 1
+        rgba = np.concatenate([picture, np.full((*SIZE, 1), 7, np.uint8)], axis=-1)[None]
+        result = ask("rgba", rgba)
+        np.testing.assert_array_equal(result[..., :3], as_uint8)
+        assert (result[..., 3] == 255).all()
+
+
+def test_signatures_share_the_weights(converted, generator):
+    kind, content = converted
+    weights = sum(np.prod(variable.shape) for variable in generator.variables)
+    bytes_each = {"float32": 4, "float16": 2}.get(
+        kind, 4
+    )  # int8 leaves the smallest kernels, which are all here, alone
+    assert len(content) < 2 * bytes_each * weights + 250_000
+    interpreter = Interpreter(model_content=content)
+    assert set(interpreter.get_signature_list()) == {"float", "uint8", "rgba"}
+
+
+@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
+@pytest.mark.parametrize("light", [True, False])
+def test_xnnpack_takes_the_whole_graph(make_generator, tmp_path, flavor, light):
+    path = tmp_path / "x.tflite"
+    path.write_bytes(tflite.float_only(make_generator(flavor, light=light), SIZE))
+    assert CompiledModel.from_file(str(path), HardwareAccelerator.CPU).is_fully_accelerated()
+
+
+@pytest.mark.parametrize("size", [(16, 32), (24, 8)])
+def test_other_sizes_of_a_light_generator(generator, description, size):
+    ask = runner(tflite.convert(generator, "float32", size, description))
+    image = np.random.default_rng(0).uniform(-1, 1, (1, *size, 3)).astype("float32")
+    assert psnr(ask("float", image), generator(image, training=False)[0].numpy()) > 100
+
+
+@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
+def test_full_generators(make_generator, description, flavor, pictures):
+    generator = make_generator(flavor, light=False)
+    ask = runner(tflite.convert(generator, "float32", SIZE, description))
+    image = to_float(pictures[:1]).numpy()
+    assert psnr(ask("float", image), generator(image, training=False)[0].numpy()) > 100
+
+
+def test_dynamic_files_take_any_size_and_batch(generator, description):
+    content = tflite.convert(generator, "float32", None, description)
+    for shape in ((1, 16, 16, 3), (2, 24, 32, 3), (3, 8, 12, 3)):
+        image = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+        assert psnr(runner(content)("float", image), generator(image, training=False)[0].numpy()) > 100
+
+
+def test_mixed_precision_exports_in_float32(make_generator, generator, description, pictures):
+    mixed = make_generator()
+    mixed.set_precision("bfloat16")
+    assert tflite.convert(mixed, "float32", SIZE, description) == tflite.convert(
+        generator, "float32", SIZE, description
+    )
+    assert mixed.precision == "bfloat16"
+
+
+def test_what_cannot_be_converted_is_refused(generator, description):
+    with pytest.raises(ValueError, match=r"kind must be one of float32, .*; received 'int4'"):
+        tflite.convert(generator, "int4", SIZE, description)
+    for images in (None, np.zeros((0, *SIZE, 3), np.uint8)):
+        with pytest.raises(ValueError, match="static_int8 needs representative images"):
+            tflite.convert(generator, "static_int8", SIZE, description, images)
+
+
+# metadata
+
+
+def test_our_description_reads_back(converted, description):
+    assert metadata.read(converted[1]) == description
+
+
+def test_a_file_without_description_is_refused(generator):
+    with pytest.raises(ValueError, match="no description"):
+        metadata.read(tflite.float_only(generator, SIZE))
+
+
+class Reader:
+    """A FlatBuffer table by the numbers of its fields, as TFLite's metadata_schema.fbs counts them."""
+
+    def __init__(self, content, position):
+        self.table = Table(content, position)
+
+    def _offset(self, field):
+        offset = self.table.Offset(4 + 2 * field)
+        assert offset, f"field {field} is not there"
+        return offset + self.table.Pos
+
+    def text(self, field):
+        return self.table.String(self._offset(field)).decode()
+
+    def byte(self, field):
+        return self.table.Bytes[self._offset(field)]
+
+    def child(self, field):
+        return Reader(self.table.Bytes, self.table.Indirect(self._offset(field)))
+
+    def floats(self, field):
+        start, length = self._vector(field)
+        return np.frombuffer(self.table.Bytes, "<f4", length, start).tolist()
+
+    def children(self, field):
+        start, length = self._vector(field)
+        return [Reader(self.table.Bytes, self.table.Indirect(start + 4 * i)) for i in range(length)]
+
+    def _vector(self, field):
+        offset = self._offset(field) - self.table.Pos
+        return self.table.Vector(offset), self.table.VectorLen(offset)
+
+
+def test_standard_metadata_says_what_the_tensors_mean(converted, description):
+    """Written by hand against the schema, and read once by TFLite Support's own reader, which needs old packages."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted[1]))
+    (buffer,) = (model.buffers[entry.buffer].data for entry in model.metadata if entry.name == b"TFLITE_METADATA")
+    content = bytes(buffer)
+    assert content[4:8] == b"M001"
+    root = Reader(content, int.from_bytes(content[:4], "little"))
+    assert (root.text(0), root.text(2), root.text(5)) == (description["label"], "0.1.0", description["licence"])
+    subgraphs = root.children(3)
+    order = sorted(model.signatureDefs, key=lambda definition: definition.subgraphIndex)
+    assert [part.text(0) for part in subgraphs] == [definition.signatureKey.decode() for definition in order]
+    for part in subgraphs:
+        name = part.text(0)
+        for side in (2, 3):
+            (tensor,) = part.children(side)
+            assert tensor.text(0) == "image"
+            assert tensor.child(3).byte(0) == 2  # ImageProperties
+            assert tensor.child(3).child(1).byte(0) == 1  # RGB
+            (unit,) = tensor.children(4)
+            assert unit.byte(0) == 1  # NormalizationOptions
+            scaling = unit.child(1).floats(0), unit.child(1).floats(1)
+            assert scaling == (([127.5], [127.5]) if name == "float" else ([0.0], [1.0]))
+            limits = tensor.child(5).floats(1), tensor.child(5).floats(0)
+            assert limits == (([-1.0], [1.0]) if name == "float" else ([0.0], [255.0]))
