@@ -19,15 +19,25 @@ from ugatit_tf.export import metadata, tflite, verify
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+FORMATS = {"b2a": ["saved_model", "float16"], "a2b": [kind for kind in export.FORMATS if kind != "pt"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_stopwatch():
+    """The time of a SavedModel is taken in two processes; tests of `verify` do that, once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "_saved_model_latency", lambda folder, size, threads: 1.0)
+        yield
 
 
 @pytest.fixture(scope="module")
 def exported(make_run, tmp_path_factory):
-    """A run folder, exported in every format that its flavor has, in both directions."""
+    """A run folder, exported in every format that its flavor has, and in both directions."""
     folder = tmp_path_factory.mktemp("exported")
     make_run(folder)
-    formats = ",".join(kind for kind in export.FORMATS if kind != "pt")
-    assert main(["export", "--checkpoint", str(folder / "run"), "--formats", formats, "--licence", "CC0-1.0"]) == 0
+    for direction, formats in FORMATS.items():
+        words = ["--formats", ",".join(formats), "--direction", direction, "--licence", "CC0-1.0"]
+        assert main(["export", "--checkpoint", str(folder / "run"), *words]) == 0
     return folder / "run"
 
 
@@ -37,13 +47,12 @@ def listing(folder):
 
 def test_everything_is_where_the_help_says(exported):
     out = exported / "export"
-    kinds = ("dynamic_range.tflite", "float16.tflite", "float32.tflite", "static_int8.tflite")
-    expected = {"export.json", "export.md", "serving"}
-    for direction in ("a2b", "b2a"):
-        expected |= {f"ugatit_{direction}", f"ugatit_{direction}.weights.h5"}
-        expected |= {f"ugatit_{direction}_{kind}" for kind in kinds}
-        assert [path.name for path in (out / f"ugatit_{direction}").iterdir()] == ["1"]
-    assert {path.name for path in out.iterdir()} == expected
+    names = {"export.json", "export.md", "serving"}
+    for direction, formats in FORMATS.items():
+        start = f"ugatit_{direction}"
+        names |= {start, *(f"{start}_{kind}.tflite" for kind in formats if kind in tflite.KINDS)}
+        assert [path.name for path in (out / start).iterdir()] == ["1"]
+    assert {path.name for path in out.iterdir()} == {*names, "ugatit_a2b.weights.h5"}
     assert listing(out / "serving") == ["batching.config", "compose.yaml", "models.config"]
     models = (out / "serving" / "models.config").read_text()
     assert models.count('base_path: "/models/ugatit_a2b"') == models.count('base_path: "/models/ugatit_b2a"') == 1
@@ -51,8 +60,7 @@ def test_everything_is_where_the_help_says(exported):
 
 def test_the_proof_is_written_as_a_table_and_as_json(exported):
     proofs = json.loads((exported / "export" / "export.json").read_text(), parse_constant=pytest.fail)
-    assert len(proofs) == 2 * (len(export.FORMATS) - 1)
-    assert {proof["kind"] for proof in proofs} == set(export.FORMATS) - {"pt"}
+    assert [proof["kind"] for proof in proofs] == FORMATS["a2b"]  # of the last export
     for proof in proofs:
         assert proof["psnr"] is None or proof["psnr"] >= verify.BOUNDS[proof["kind"]]
     assert len((exported / "export" / "export.md").read_text().splitlines()) == 2 + len(proofs)
@@ -95,15 +103,14 @@ def test_an_official_checkpoint_and_its_weights_as_pt(make_run, tmp_path, capsys
         np.testing.assert_array_equal(actual.arrays()[name], array)
 
 
-@pytest.mark.parametrize("size", ["16x32", "16"])
-def test_another_size(run, tmp_path, size):
-    words = ["--checkpoint", str(tmp_path / "run"), "--formats", "float32", "--direction", "a2b", "--size", size]
+def test_another_size(run, tmp_path):
+    words = ["--checkpoint", str(tmp_path / "run"), "--formats", "float32", "--direction", "a2b", "--size", "16x32"]
     assert main(["export", *words]) == 0
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(tmp_path / "run" / "export" / "ugatit_a2b_float32.tflite"))
     shape = interpreter.get_signature_runner("uint8").get_input_details()["image"]["shape"]
-    assert shape.tolist() == [1, 16, 32 if "x" in size else 16, 3]
+    assert shape.tolist() == [1, 16, 32, 3]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +197,7 @@ def test_a_folder_that_cannot_be_made(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [5_000, 60_000, 1_000_000])
+@pytest.mark.parametrize("limit", [5_000, 60_000])
 def test_a_full_disk_changes_nothing(before, tmp_path, limit):
     """No file may grow beyond a limit, which stops the export at one place or another, in Python or in C++."""
     kept = before()
