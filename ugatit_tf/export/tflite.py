@@ -35,7 +35,7 @@ def convert(generator, kind, size, description, images=None):
         raise ValueError("static_int8 needs representative images to measure the ranges of the maps on; received none.")
     content = _convert(generator, size, kind)
     if kind == "static_int8":
-        content = _quantize_convolutions(content, images)
+        content = quantize(content, images)
     return metadata.attach(content, description)
 
 
@@ -58,18 +58,24 @@ def _convert(generator, size, kind, names=tuple(CHANNELS)):
         return converter.convert()
 
 
-def _quantize_convolutions(content, images):
-    """A float32 file with its convolutions in int8.
+def quantize(content, images, operations=("CONV_2D",)):
+    """A float32 file with some of its operations in int8, with ranges measured beforehand.
 
-    The norms between them stay float32: their statistics are what int8 hurts most, and the operations that they are
-    made of have no fast int8 kernels (docs/export.md has the measurements).
+    The norms between the convolutions stay float32: their statistics are what int8 hurts most, and the operations that
+    they are made of have no fast int8 kernels (docs/export.md has the measurements).
+
+    Args:
+        content: bytes of the file.
+        images: representative ones, uint8 [N, height, width, 3].
+        operations: names of TFLite's operations, or "*" for all.
     """
     from litert_quantizer import qtyping, quantizer
 
     tool = quantizer.Quantizer(bytearray(content))
-    tool.add_static_config(
-        regex=".*", operation_name=qtyping.TFLOperationName.CONV_2D, activation_num_bits=8, weight_num_bits=8
-    )
+    for name in operations:
+        tool.add_static_config(
+            regex=".*", operation_name=qtyping.TFLOperationName(name), activation_num_bits=8, weight_num_bits=8
+        )
     samples = {name: [] for name in CHANNELS}
     for image in images:
         image = image[None]

@@ -1,0 +1,49 @@
+"""Which operations of a generator int8 may have: quality, time and partitions for several choices.
+
+    python benchmarks/int8_operations.py runs/demo dataset/demo
+
+Prints a Markdown table. Ranges are measured on trainA, quality on testA, against the float32 Keras generator.
+"""
+
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+
+from ugatit_tf import UGATIT
+from ugatit_tf.data import images, pipeline
+from ugatit_tf.export import tflite, verify
+
+CHOICES = {
+    "convolutions": ("CONV_2D",),
+    "and dense layers": ("CONV_2D", "FULLY_CONNECTED"),
+    "and the norms' sums and products": ("CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"),
+    "everything": ("*",),
+}
+
+
+def load(folder, count, size):
+    """The first images of a folder, uint8 [N, size, size, 3]."""
+    paths = images.find_images(folder)[:count]
+    return np.stack([np.rint(pipeline.resize(images.decode(path), size)).astype(np.uint8) for path in paths])
+
+
+def main(run, dataset):
+    """Measure, and print the table."""
+    model = UGATIT.load(run)
+    size = model.config.img_size
+    ranges, tests = (load(pathlib.Path(dataset) / name, 50, size) for name in ("trainA", "testA"))
+    description = {"label": "measurement", "licence": "", "version": ""}
+    plain = tflite.convert(model.gen_a2b, "float32", (size, size), description)
+    proofs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, operations in CHOICES.items():
+            path = pathlib.Path(folder) / name
+            path.write_bytes(tflite.quantize(plain, ranges, operations))
+            proofs.append(verify.measure_tflite(path, "static_int8", model.gen_a2b, tests))
+    print(verify.table(proofs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
