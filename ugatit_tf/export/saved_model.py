@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ugatit_tf.export.signatures import MAX_PIXELS, SAVE_OPTIONS, Signatures
+from ugatit_tf.export.signatures import MAX_PIXELS, Signatures
 
 _IMAGE = (None, None, None, 3)
 _INPUTS = {
@@ -39,7 +39,7 @@ def write(folder, generator, name, description, max_pixels=MAX_PIXELS):
     archive = keras.export.ExportArchive()  # without `track`, which would store every weight a second time
     for key, spec in _INPUTS.items():
         archive.add_endpoint(key, getattr(signatures, "uint8" if key == "serving_default" else key), [spec])
-    archive.write_out(str(folder), options=SAVE_OPTIONS, verbose=False)
+    archive.write_out(str(folder), verbose=False)
     (folder / "ugatit.json").write_text(json.dumps(description, indent=2) + "\n")
     (folder / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:

@@ -8,8 +8,6 @@ import tensorflow as tf
 from ugatit_tf.data.pipeline import resize, to_float
 
 MAX_PIXELS = 32_000_000
-# Nobody differentiates an export: without the layers' gradients it is smaller, and sooner written.
-SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 

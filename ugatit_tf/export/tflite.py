@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ugatit_tf.export import metadata
-from ugatit_tf.export.signatures import SAVE_OPTIONS, Signatures
+from ugatit_tf.export.signatures import Signatures
 
 KINDS = ("float32", "float16", "dynamic_range", "static_int8")
 CHANNELS = {"float": 3, "uint8": 3, "rgba": 4}
@@ -49,7 +49,7 @@ def _convert(generator, size, kind, names=tuple(CHANNELS)):
         dtype = tf.float32 if name == "float" else tf.uint8
         archive.add_endpoint(name, getattr(signatures, name), [tf.TensorSpec(shape, dtype, name="image")])
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, options=SAVE_OPTIONS, verbose=False)
+        archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(names))
         if kind in ("float16", "dynamic_range"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
