@@ -17,8 +17,9 @@ from ugatit_tf.export import tflite, verify
 
 CHOICES = {
     "convolutions": ("CONV_2D",),
-    "and dense layers": ("CONV_2D", "FULLY_CONNECTED"),
-    "and the norms' sums and products": ("CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL"),
+    "convolutions and dense layers": ("CONV_2D", "FULLY_CONNECTED"),
+    "convolutions and sums": ("CONV_2D", "ADD"),
+    "convolutions, sums and products": ("CONV_2D", "ADD", "SUB", "MUL"),
     "everything": ("*",),
 }
 
@@ -36,13 +37,16 @@ def main(run, dataset):
     ranges, tests = (load(pathlib.Path(dataset) / name, 50, size) for name in ("trainA", "testA"))
     description = {"label": "measurement", "licence": "", "version": ""}
     plain = tflite.convert(model.gen_a2b, "float32", (size, size), description)
-    proofs = []
+    proofs, faults = [], []
     with tempfile.TemporaryDirectory() as folder:
         for name, operations in CHOICES.items():
             path = pathlib.Path(folder) / name
-            path.write_bytes(tflite.quantize(plain, ranges, operations))
-            proofs.append(verify.measure_tflite(path, "static_int8", model.gen_a2b, tests))
-    print(verify.table(proofs))
+            try:
+                path.write_bytes(tflite.quantize(plain, ranges, operations))
+                proofs.append(verify.measure_tflite(path, "static_int8", model.gen_a2b, tests))
+            except (RuntimeError, ValueError) as error:  # of the quantiser or of LiteRT
+                faults.append(f"{name}: {str(error).splitlines()[0]}")
+    print(verify.table(proofs), *faults, sep="\n")
 
 
 if __name__ == "__main__":
