@@ -66,7 +66,7 @@ def make_command():
     command.group("Proof")
     command.string("dataset", None, "Dataset whose test images the files are tried on (default: the run's).")
     command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
-    command.integer("proof_images", 50, "Test images used, at most; static_int8 measures its ranges on as many others.")
+    command.integer("proof_images", 50, "Test images used, at most; and training images, by static_int8.")
 
     command.group("Names and folders")
     command.string("name", "ugatit", "First part of the files' and models' names.")
