@@ -39,6 +39,8 @@ def test_every_level_goes_through_unchanged():
     levels = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(to_uint8(to_float(levels)), levels)
     assert to_uint8(tf.constant([-1.0, 1.0])).numpy().tolist() == [0, 255]
+    np.testing.assert_array_equal(to_uint8(tf.constant((levels[:-1] + 0.4) / 127.5 - 1, tf.float32)), levels[:-1])
+    np.testing.assert_array_equal(to_uint8(tf.constant((levels[:-1] + 0.6) / 127.5 - 1, tf.float32)), levels[1:])
 
 
 def test_float_is_the_generator(signatures, pictures):

@@ -7,6 +7,7 @@ import pytest
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers.table import Table
 
 from ugatit_tf.data.pipeline import to_float
@@ -20,7 +21,7 @@ SIZE = (16, 16)
 def runner(content):
     """Ask a file: signature and image to image."""
     interpreter = Interpreter(model_content=content, num_threads=1)
-    return lambda signature, image: interpreter.get_signature_runner(signature)(image=image)["image"]
+    return lambda signature, image, result="image": interpreter.get_signature_runner(signature)(image=image)[result]
 
 
 def psnr(actual, expected):
@@ -51,6 +52,19 @@ def test_every_signature_is_the_generator(converted, generator, pictures):
         result = ask("rgba", rgba)
         np.testing.assert_array_equal(result[..., :3], as_uint8)
         assert (result[..., 3] == 255).all()
+
+
+def test_every_signature_gives_the_heatmap(converted, generator, pictures):
+    kind, content = converted
+    ask = runner(content)
+    floats = to_float(pictures[:1]).numpy()
+    expected = generator(floats, training=False)[2].numpy()
+    rgba = np.pad(pictures[:1], [(0, 0)] * 3 + [(0, 1)])
+    for signature, image in (("float", floats), ("uint8", pictures[:1]), ("rgba", rgba)):
+        actual = ask(signature, image, "heatmap")
+        assert actual.shape == (1, SIZE[0] // 4, SIZE[1] // 4, 1)
+        error = np.sqrt(np.mean((actual - expected) ** 2)) / np.std(expected)
+        assert error < {"float32": 1e-4, "float16": 1e-2}.get(kind, 0.3)
 
 
 def test_signatures_share_the_weights(converted, generator):
@@ -154,10 +168,22 @@ class Reader:
         return self.table.Vector(offset), self.table.VectorLen(offset)
 
 
+def output_names(content):
+    """For each subgraph, what LiteRT calls its outputs, in its own order."""
+    interpreter = Interpreter(model_content=content)
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    names = {}
+    for definition in model.signatureDefs:
+        runner = interpreter.get_signature_runner(definition.signatureKey.decode())
+        indices = list(model.subgraphs[definition.subgraphIndex].outputs)
+        shapes = [tuple(model.subgraphs[definition.subgraphIndex].tensors[index].shape) for index in indices]
+        by_shape = {tuple(details["shape"]): name for name, details in runner.get_output_details().items()}
+        names[definition.subgraphIndex] = [by_shape[shape] for shape in shapes]
+    return [names[index] for index in sorted(names)]
+
+
 def test_standard_metadata_says_what_the_tensors_mean(converted, description):
     """Written by hand against the schema, and read once by TFLite Support's own reader, which needs old packages."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted[1]))
     (buffer,) = (model.buffers[entry.buffer].data for entry in model.metadata if entry.name == b"TFLITE_METADATA")
     content = bytes(buffer)
@@ -165,12 +191,15 @@ def test_standard_metadata_says_what_the_tensors_mean(converted, description):
     root = Reader(content, int.from_bytes(content[:4], "little"))
     assert (root.text(0), root.text(2), root.text(5)) == (description["label"], "0.1.0", description["licence"])
     subgraphs = root.children(3)
+    assert [[tensor.text(0) for tensor in part.children(3)] for part in subgraphs] == output_names(converted[1])
     order = sorted(model.signatureDefs, key=lambda definition: definition.subgraphIndex)
     assert [part.text(0) for part in subgraphs] == [definition.signatureKey.decode() for definition in order]
     for part in subgraphs:
         name = part.text(0)
-        for side in (2, 3):
-            (tensor,) = part.children(side)
+        outputs = {tensor.text(0): tensor for tensor in part.children(3)}
+        assert set(outputs) == {"image", "heatmap"}
+        assert "quarter" in outputs["heatmap"].text(1)
+        for tensor in (*part.children(2), outputs["image"]):
             assert tensor.text(0) == "image"
             assert tensor.child(3).byte(0) == 2  # ImageProperties
             assert tensor.child(3).child(1).byte(0) == 1  # RGB

@@ -74,8 +74,12 @@ def _standard(model, description):
             "uint8": "RGB in [0, 255]",
             "rgba": "RGBA in [0, 255]; alpha is ignored",
         }[name]
-        tensor = _Table({0: "image", 1: f"Image, {meaning}.", 3: _content(), 4: [_scaling(name)], 5: _range(name)})
-        subgraphs.append(_Table({0: name, 1: f"{description['label']}: {meaning}.", 2: [tensor], 3: [tensor]}))
+        image = _Table({0: "image", 1: f"Image, {meaning}.", 3: _content(), 4: [_scaling(name)], 5: _range(name)})
+        heatmap = _Table({0: "heatmap", 1: "Where the generator looked, a quarter of the image's height and width."})
+        names = {entry.tensorIndex: entry.name for entry in signature.outputs}
+        order = [names[index] for index in model.subgraphs[signature.subgraphIndex].outputs]
+        outputs = [image if name == b"image" else heatmap for name in order]
+        subgraphs.append(_Table({0: name, 1: f"{description['label']}: {meaning}.", 2: [image], 3: outputs}))
     table = _Table(
         {
             0: description["label"],

@@ -22,27 +22,32 @@ class Signatures:
     Args:
         generator: `ugatit_tf.models.Generator`.
         max_pixels: what `encoded` decodes at most; a small file can hold a huge image.
+        heatmaps: `float`, `uint8` and `rgba` give a second result too, `heatmap`: float32 [N, H/4, W/4, 1], where the
+            generator looked.
     """
 
-    def __init__(self, generator, max_pixels=MAX_PIXELS):
+    def __init__(self, generator, max_pixels=MAX_PIXELS, heatmaps=False):
         self.generator = generator
         self.max_pixels = max_pixels
+        self.heatmaps = heatmaps
 
     def float(self, image):
         """float32 [N, H, W, 3] in [-1, 1] to the same."""
-        return {"image": self._translate(image)[0]}
+        result, _, heatmap = self._translate(image)
+        return {"image": result, "heatmap": heatmap} if self.heatmaps else {"image": result}
 
     def uint8(self, image):
         """uint8 [N, H, W, 3] to the same."""
-        return {"image": to_uint8(self._translate(to_float(image))[0])}
+        results = self.float(to_float(image))
+        return results | {"image": to_uint8(results["image"])}
 
     def rgba(self, image):
         """uint8 [N, H, W, 4], what a canvas or a camera gives, to the same; alpha is ignored, and 255 in the result."""
-        result = self.uint8(image[..., :3])["image"]
-        return {"image": tf.pad(result, [[0, 0]] * 3 + [[0, 1]], constant_values=255)}
+        results = self.uint8(image[..., :3])
+        return results | {"image": tf.pad(results["image"], [[0, 0]] * 3 + [[0, 1]], constant_values=255)}
 
     def heatmap(self, image):
-        """uint8 [N, H, W, 3] to the translation, and float32 [N, H/4, W/4, 1], where the generator looked."""
+        """uint8 [N, H, W, 3] to the same and the heatmap, as `uint8` with `heatmaps`."""
         result, _, heatmap = self._translate(to_float(image))
         return {"image": to_uint8(result), "heatmap": heatmap}
 

@@ -1,4 +1,7 @@
-"""TFLite files: one generator, in the number format of one's choice, with signatures `float`, `uint8` and `rgba`."""
+"""TFLite files: one generator, in the number format of one's choice, with signatures `float`, `uint8` and `rgba`.
+
+Each signature takes `image`, and gives `image` and `heatmap` (see `Signatures`).
+"""
 
 import contextlib
 import io
@@ -42,7 +45,7 @@ def convert(generator, kind, size, description, images=None):
 def _convert(generator, size, kind, names=tuple(CHANNELS)):
     generator = generator.copy()
     generator.pad_by_slices()
-    signatures = Signatures(generator)
+    signatures = Signatures(generator, heatmaps=True)
     archive = keras.export.ExportArchive()
     for name in names:
         shape = (None, None, None, CHANNELS[name]) if size is None else (1, *size, CHANNELS[name])
