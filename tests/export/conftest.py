@@ -10,9 +10,9 @@ from PIL import Image
 from ugatit_tf.models import Generator
 
 
-def _generator(flavor="tf1", light=True, img_size=16, **values):
+def _generator(flavor="tf1", light=True, img_size=16, ch=2, **values):
     """A small generator whose every part shows in what it draws."""
-    return draw_all(Generator(flavor, light=light, ch=2, n_res=1, img_size=img_size, **values))
+    return draw_all(Generator(flavor, light=light, ch=ch, n_res=1, img_size=img_size, **values))
 
 
 def _file(pixels, kind="PNG", **options):

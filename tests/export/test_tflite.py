@@ -78,6 +78,23 @@ def test_signatures_share_the_weights(converted, generator):
     assert set(interpreter.get_signature_list()) == {"float", "uint8", "rgba"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [("float32", "FLOAT32"), ("float16", "FLOAT16"), ("dynamic_range", "INT8"), ("static_int8", "INT8")],
+)
+def test_kernels_are_stored_as_the_kind_says(make_generator, description, pictures, kind, stored):
+    types = flatbuffer_utils.schema_fb.TensorType
+    generator = make_generator(ch=8)  # TensorFlow leaves kernels of fewer than 1,024 numbers in float32
+    content = tflite.convert(generator, kind, SIZE, description, pictures)
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    sizes = {}
+    for tensor in model.subgraphs[0].tensors:
+        data = model.buffers[tensor.buffer].data
+        if data is not None and np.prod(tensor.shape) >= 1024:
+            sizes[tensor.type] = sizes.get(tensor.type, 0) + np.prod(tensor.shape)
+    assert max(sizes, key=sizes.get) == getattr(types, stored)
+
+
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
 @pytest.mark.parametrize("light", [True, False])
 def test_xnnpack_takes_the_whole_graph(make_generator, tmp_path, flavor, light):
