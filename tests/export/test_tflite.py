@@ -103,6 +103,17 @@ def test_xnnpack_takes_the_whole_graph(make_generator, tmp_path, flavor, light):
     assert CompiledModel.from_file(str(path), HardwareAccelerator.CPU).is_fully_accelerated()
 
 
+def test_flat_pictures_keep_their_digits(make_generator, description):
+    """One sum over 65,536 pixels that are nearly all equal loses digits, and the norms enlarge what is lost."""
+    generator = make_generator("tf1", img_size=256)
+    exact = generator.copy()
+    exact.suit_tflite()  # Keras's own long sums lose some as well
+    image = np.full((1, 256, 256, 3), 0.5, "float32")
+    image[:, 100:160, 80:140] = -0.5
+    actual = runner(tflite.convert(generator, "float32", (256, 256), description))("float", image)
+    assert psnr(actual, exact(image, training=False)[0].numpy()) > 110
+
+
 @pytest.mark.parametrize("size", [(16, 32), (24, 8)])
 def test_other_sizes_of_a_light_generator(generator, description, size):
     ask = runner(tflite.convert(generator, "float32", size, description))

@@ -21,10 +21,14 @@ from ugatit_tf.layers import (
 MAP, VECTOR = (None, None, None, 3), (None, 3)
 # No argument has its default here, so that one which get_config forgets comes back different.
 CASES = {
-    "ada_lin": (AdaLIN, {"flavor": "pytorch", "smoothing": True, "relu": True, "epsilon": 1e-3}, [MAP, VECTOR, VECTOR]),
-    "lin": (LIN, {"flavor": "pytorch", "relu": True, "epsilon": 1e-3}, [MAP]),
-    "instance_norm": (InstanceNorm, {"flavor": "pytorch", "relu": True, "epsilon": 1e-3}, [MAP]),
-    "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "relu": True, "epsilon": 1e-3}, [MAP]),
+    "ada_lin": (
+        AdaLIN,
+        {"flavor": "pytorch", "smoothing": True, "relu": True, "by_rows": True, "epsilon": 1e-3},
+        [MAP, VECTOR, VECTOR],
+    ),
+    "lin": (LIN, {"flavor": "pytorch", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
+    "instance_norm": (InstanceNorm, {"flavor": "pytorch", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
+    "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
     "cam": (CAM, {"flavor": "pytorch", "spectral_norm": True, "activation": "linear"}, [MAP]),
     "cam_tf1": (CAM, {"flavor": "tf1", "spectral_norm": False, "activation": "linear"}, [MAP]),
     "conv": (SpectralNormConv2D, {"filters": 4, "kernel_size": 3, "strides": 2, "use_bias": False}, [MAP]),

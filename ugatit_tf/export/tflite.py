@@ -44,7 +44,7 @@ def convert(generator, kind, size, description, images=None):
 
 def _convert(generator, size, kind, names=tuple(CHANNELS)):
     generator = generator.copy()
-    generator.pad_by_slices()
+    generator.suit_tflite()
     signatures = Signatures(generator, heatmaps=True)
     archive = keras.export.ExportArchive()
     for name in names:

@@ -13,6 +13,7 @@ class AdaLIN(keras.layers.Layer):
         flavor: `"tf1"`: rho starts at 1.0, variances are divided by n; `"pytorch"`: 0.9, and by n - 1.
         smoothing: use `clip(rho - 0.1, 0, 1)` in the forward pass (official TF1's `--smoothing`).
         relu: whether ReLU follows; as part of the norm it keeps no map of its own for the gradient.
+        by_rows: whether maps are summed row by row, as the flavor `"pytorch"` always does: see `statistics.centre`.
         epsilon: added to the variances, inside the root.
 
     Call:
@@ -22,11 +23,12 @@ class AdaLIN(keras.layers.Layer):
     Reference: paper, section 2.1, equation 1; `adaptive_instance_layer_norm` (TF1), `adaILN` (PyTorch).
     """
 
-    def __init__(self, flavor="tf1", smoothing=False, relu=False, epsilon=1e-5, **kwargs):
+    def __init__(self, flavor="tf1", smoothing=False, relu=False, by_rows=False, epsilon=1e-5, **kwargs):
         super().__init__(autocast=False, **kwargs)  # gamma and beta stay float32 under a mixed policy
         self.flavor = flavor
         self.smoothing = smoothing
         self.relu = relu
+        self.by_rows = by_rows
         self.epsilon = epsilon
 
     def build(self, x_shape, gamma_shape=None, beta_shape=None):
@@ -41,8 +43,14 @@ class AdaLIN(keras.layers.Layer):
     def call(self, x, gamma, beta):
         rho = clip_rho(self.rho - 0.1) if self.smoothing else self.rho
         gamma, beta = (ops.expand_dims(ops.cast(value, "float32"), (1, 2)) for value in (gamma, beta))
-        return mix_norms(x, rho, gamma, beta, self.epsilon, self.flavor, self.relu)
+        return mix_norms(x, rho, gamma, beta, self.epsilon, self.flavor, self.by_rows, self.relu)
 
     def get_config(self):
-        own = {"flavor": self.flavor, "smoothing": self.smoothing, "relu": self.relu, "epsilon": self.epsilon}
-        return {**super().get_config(), **own}
+        return {
+            **super().get_config(),
+            "flavor": self.flavor,
+            "smoothing": self.smoothing,
+            "relu": self.relu,
+            "by_rows": self.by_rows,
+            "epsilon": self.epsilon,
+        }

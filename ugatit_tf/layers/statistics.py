@@ -9,20 +9,20 @@ for the backward pass in the precision of the map.
 from keras import ops
 
 
-def centre(x, flavor):
+def centre(x, by_rows):
     """The map less the mean of each channel of each image, and those means and variances.
 
     Args:
         x: map, [N, H, W, C], any float type.
-        flavor: `"tf1"` sums over a map as TensorFlow does, entry after entry; `"pytorch"` sums rows first, which rounds
-            ten times less, as PyTorch's pairwise sums do. Each agrees with its original to the last digits that way.
+        by_rows: False sums over a map as TensorFlow does, entry after entry; True sums rows first, which rounds ten
+            times less, as PyTorch's pairwise sums do. Each flavor agrees with its original to the last digits that way.
 
     Returns:
         `centred, mean, variance`: [N, H, W, C] in the type of `x`; float32, [N, 1, 1, C] and biased.
     """
 
     def channel_mean(values):
-        if flavor == "pytorch":
+        if by_rows:
             return ops.mean(ops.mean(values, axis=1, keepdims=True), axis=2, keepdims=True)
         return ops.mean(values, axis=(1, 2), keepdims=True)
 
@@ -77,7 +77,7 @@ def count_pixels(x):
     return ops.cast(ops.shape(x)[1] * ops.shape(x)[2], "float32")
 
 
-def mix_norms(x, rho, gamma, beta, epsilon, flavor, relu=False):
+def mix_norms(x, rho, gamma, beta, epsilon, flavor, by_rows, relu=False):
     """`gamma * (rho * IN(x) + (1 - rho) * LN(x)) + beta` (paper, equation 1), as one multiply-add.
 
     Args:
@@ -86,9 +86,10 @@ def mix_norms(x, rho, gamma, beta, epsilon, flavor, relu=False):
         gamma, beta: float32, [N, 1, 1, C] or [C].
         epsilon: added to the variances, inside the root.
         flavor: `"tf1"`: variances divided by n; `"pytorch"`: by n - 1, as `torch.var` has it.
+        by_rows: see `centre`.
         relu: whether ReLU follows.
     """
-    centred, mean, variance = centre(x, flavor)
+    centred, mean, variance = centre(x, by_rows or flavor == "pytorch")
     image_mean = ops.mean(mean, axis=-1, keepdims=True)
     image_variance = ops.mean(variance + ops.square(mean - image_mean), axis=-1, keepdims=True)
     if flavor == "pytorch":

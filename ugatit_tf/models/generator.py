@@ -187,11 +187,13 @@ class Generator(Network):
             mine.assign(other)
         return copy
 
-    def pad_by_slices(self):
-        """Pad with operations that TFLite's fast kernels have: same numbers, slower to train."""
+    def suit_tflite(self):
+        """Pad by slices, which TFLite's fast kernels have, and sum by rows: one long sum in them loses digits."""
         for layer in self._flatten_layers():
             if isinstance(layer, ReflectPad2D):
                 layer.as_slices = True
+            elif isinstance(layer, AdaLIN | InstanceNorm | LIN):
+                layer.by_rows = True
 
     def _check_size(self, shape):
         for side, size in (("height", shape[1]), ("width", shape[2])):
