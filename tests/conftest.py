@@ -2,7 +2,30 @@
 
 import os
 
+import pytest
+
 # Before TensorFlow is imported anywhere: its start-up messages would hide pytest's, and two workers of pytest-xdist
 # with all threads each would only wait for one another.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture(scope="session")
+def tiny_generator():
+    """A light generator of 32 px, every part of which shows in what it draws."""
+    from networks import draw_all
+
+    from ugatit_tf.models import Generator
+
+    return draw_all(Generator("tf1", light=True, ch=2, n_res=1, img_size=32))
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite(tiny_generator, tmp_path_factory):
+    """The path of its float32 TFLite file."""
+    from ugatit_tf.export import tflite
+
+    path = tmp_path_factory.mktemp("tflite") / "tiny.tflite"
+    description = {"label": "U-GAT-IT, tests, A to B", "licence": "CC0-1.0", "version": "0.1.0"}
+    path.write_bytes(tflite.convert(tiny_generator, "float32", (32, 32), description))
+    return path

@@ -11,6 +11,7 @@ from ugatit_tf.cli.flags import UsageError, fail
 COMMANDS = {
     "train": "train a model on two folders of images, or translate a dataset's test images with it",
     "export": "write a trained model as SavedModel and TFLite files, each proven equal to it",
+    "translate": "translate the faces in photos, with a run or an exported file",
     "request": "have photos translated by an exported model on TensorFlow Serving",
 }
 
@@ -19,8 +20,8 @@ def main(arguments=None):
     """Run a command line.
 
     Returns:
-        The exit code: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C. A training that was stopped and
-        has saved ends with 0.
+        The exit code: 0, 1 for an error, 2 for a wrong command line, 3 for photos without a usable face, 130 after
+        Ctrl-C. A training that was stopped and has saved ends with 0.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with contextlib.suppress(AttributeError):  # a replaced stdout has its own ways
@@ -28,7 +29,7 @@ def main(arguments=None):
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n")
         for name, text in COMMANDS.items():
-            print(f"  {name:8} {text}")
+            print(f"  {name:9} {text}")
         print("\n`ugatit COMMAND --help` explains a command's flags.")
         return 0
     if arguments[0] == "--version":

@@ -1,16 +1,15 @@
 """`ugatit request`: have photos translated by an exported model that TensorFlow Serving holds."""
 
+import io
 import os
-import pathlib
 
 from PIL import Image
 
+from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.start import quiet
-from ugatit_tf.data.images import SUFFIXES, decode, find_images
-from ugatit_tf.inference.translate import Names
+from ugatit_tf.data.images import decode
 from ugatit_tf.serving.client import GrpcClient, ServingError, connect, plain
-from ugatit_tf.weights.atomic import replacing
 
 AUTHORIZATION = "UGATIT_AUTHORIZATION"
 
@@ -49,15 +48,9 @@ def main(arguments):
     values = make_command().parse(arguments)
     if values is None:
         return 0
-    if not values["words"]:
-        raise UsageError("No photos: ugatit request PHOTO|FOLDER ... --out DIR. See --help.")
-    if not values["out"]:
-        raise UsageError("Where to? Give the folder of the results: --out DIR.")
-    out = pathlib.Path(values["out"])
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {plain(out)} is a file, not a folder.")
+    out = photos.check_words(values, "request")
     client = _client(values)
-    jobs, problems = _plan(values["words"], out, values["overwrite"])
+    jobs, problems = photos.plan(values["words"], out, values["overwrite"])
     written = _run(client, jobs, problems)
     print(f"{written} translated, into {plain(out)}.")
     for problem in problems:
@@ -78,40 +71,6 @@ def _client(values):
         raise UsageError(error) from error
 
 
-def _plan(words, out, overwrite):
-    """What is to be done: (photo, result) pairs, and the problems that are plain before anything is sent."""
-    found, problems, names, taken = {}, [], None, set()
-    for word in map(pathlib.Path, words):
-        paths = [word]
-        if word.is_dir():
-            try:
-                paths = [path for path in find_images(word) if not _is_result(path, word, out)]
-            except OSError as error:
-                problems.append(f"{plain(word)}: cannot be listed ({error.strerror})")
-                continue
-            if not paths:
-                problems.append(f"{plain(word)}: no file in it ends in {', '.join(SUFFIXES)}")
-        names = Names(word if word.is_dir() else word.parent, taken)
-        for path in paths:
-            if path.resolve() not in found:  # named twice, or also in a folder that is named
-                found[path.resolve()] = path, out / names(path)
-    jobs = []
-    for path, result in found.values():
-        if result.resolve() in found:
-            problems.append(f"{plain(path)}: its result would replace a photo. Choose another --out")
-        elif result.exists() and not overwrite:
-            problems.append(f"{plain(path)}: left out, {plain(result)} exists. --overwrite replaces it")
-        else:
-            jobs.append((path, result))
-    return jobs, problems
-
-
-def _is_result(path, folder, out):
-    """Whether an image in a folder to be translated is one of the results of an earlier time."""
-    folder, out = folder.resolve(), out.resolve()
-    return out != folder and out.is_relative_to(folder) and path.resolve().is_relative_to(out)
-
-
 def _run(client, jobs, problems):
     """Translate; returns how many were, and adds to the problems what went wrong.
 
@@ -126,7 +85,7 @@ def _run(client, jobs, problems):
             continue
         try:
             (picture,) = client.translate([pixels])
-            _write(picture, result)
+            photos.write(_png(picture), result)
         except OSError as error:
             problems.append(f"{plain(path)}: {plain(error)}")
             if isinstance(error, ServingError) and error.hopeless:
@@ -139,8 +98,7 @@ def _run(client, jobs, problems):
     return written
 
 
-def _write(picture, path):
-    """Write it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        Image.fromarray(picture).save(file, "PNG")
+def _png(picture):
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()

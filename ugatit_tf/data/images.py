@@ -42,6 +42,23 @@ _UPRIGHT = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """An image file's pixels, and what else is worth keeping when it is written anew.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB, upright, on white where it is transparent.
+        layer: uint8 [H, W, 4], the same with its transparency; None if it has none.
+        icc: the ICC profile of the pixels, bytes; None for sRGB.
+        exif: what the camera wrote, bytes; None if nothing.
+    """
+
+    pixels: np.ndarray
+    layer: np.ndarray | None
+    icc: bytes | None
+    exif: bytes | None
+
+
 def decode(source):
     """The pixels of an image file as people see it: upright, and on white where it is transparent.
 
@@ -59,13 +76,18 @@ def decode(source):
             than `MAX_PIXELS` pixels (found from the header, before any pixel is decoded). An OSError behind it is its
             `__cause__`.
     """
+    return read(source).pixels
+
+
+def read(source):
+    """As `decode`, but a `Photo`."""
     if isinstance(source, bytes | bytearray | memoryview):
         name, opened = "image", io.BytesIO(source)
     else:
         name, opened = _printable(source), None
     try:
         with opened or open(source, "rb") as file:
-            return _pixels(file)
+            return _photo(file)
     except MemoryError:  # says nothing about the file
         raise
     except Exception as error:  # decoders of damaged files raise anything, from struct.error to SyntaxError
@@ -88,7 +110,7 @@ class _RefusedError(ValueError):
     """A reason in our own words."""
 
 
-def _pixels(file):
+def _photo(file):
     head = file.read(16)
     if not head:
         raise _RefusedError("empty file (0 bytes)")
@@ -105,20 +127,28 @@ def _pixels(file):
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # damaged metadata: the picture itself is whole
         orientation = None
-    image = _rgb(image)
-    return np.array(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
 
+    def upright(image):
+        return np.array(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
 
-def _rgb(image):
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip at 255 instead of scaling
-        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        levels = (grey + 128) // 257
-        levels[grey == image.info.get("transparency")] = 255
-        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+    if not icc or icc[16:20] != b"RGB " or image.mode not in ("RGB", "RGBA", "P"):
+        icc = None  # not one of the RGB pixels that become of it
+    if image.mode.startswith("I"):
+        return Photo(upright(_from_16_bits(image)), None, icc, exif)
+    layer = None
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+        image, layer = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer), upright(layer)
+    return Photo(upright(image.convert("RGB")), layer, icc, exif)
+
+
+def _from_16_bits(image):
+    """16-bit grey as RGB: Pillow would clip at 255 instead of scaling."""
+    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+    levels = (grey + 128) // 257
+    levels[grey == image.info.get("transparency")] = 255
+    return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
 
 
 def find_images(folder):

