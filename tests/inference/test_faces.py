@@ -38,6 +38,14 @@ def test_the_square_of_an_upright_face():
     np.testing.assert_allclose(wide.right, (60, 0))
 
 
+def test_a_mouth_aside_turns_the_square():
+    square = face(((40, 50), (60, 50)), (60, 75)).square()
+    below = math.hypot(10, 25)
+    np.testing.assert_allclose(square.centre, (51, 52.5))
+    direction = np.array([20 + 25, -10])  # the sum of both lines, each pointing right
+    np.testing.assert_allclose(square.right, 1.8 * below * direction / np.linalg.norm(direction))
+
+
 @pytest.mark.parametrize("degrees", [-120, 35, 90])
 def test_the_square_turns_with_the_face(degrees):
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -70,6 +78,19 @@ def test_squares_cover_the_photo(size, count):
     lefts = sorted({left for left, _, length in places if length == side})
     assert (lefts[0], lefts[-1] + side) == (0, size[0])
     assert all(after - before <= side / 2 for before, after in itertools.pairwise(lefts))
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "kept"), [(0, 0, False), (0, 300, False), (300, 0, False), (300, 300, True), (100, 100, False)]
+)
+def test_a_face_that_a_square_cuts_off_is_left_to_another(detector, monkeypatch, left, top, kept):
+    values = np.zeros((896, 8, 2))
+    values[-1, 1] = 0.25  # at the last anchor, 15/16, so over the square's right and lower sides
+    monkeypatch.setattr(detector, "_run", lambda image: (np.eye(896)[-1], values))
+    scores, places = detector._look(np.zeros((400, 400, 3), np.uint8), left, top, 100)
+    assert len(scores) == kept
+    if kept:  # these sides are the photo's
+        np.testing.assert_allclose(places[0, :2], [[393.75, 393.75], [25, 25]])
 
 
 def test_boxes_that_overlap_become_one():

@@ -11,7 +11,7 @@ from ugatit_tf.inference import photo as photos
 from ugatit_tf.inference.faces import Face
 from ugatit_tf.inference.photo import PhotoTranslator, encode
 from ugatit_tf.inference.sheets import colour_heatmap
-from ugatit_tf.inference.squares import Square, cut, paste
+from ugatit_tf.inference.squares import cut, paste
 
 
 def picture(height=200, width=300):
@@ -191,7 +191,3 @@ def test_grey_photos_with_a_grey_profile(tmp_path):
     profile[16:20] = b"GRAY"
     Image.fromarray(picture(8, 8)[..., 0]).save(tmp_path / "x.png", icc_profile=bytes(profile))
     assert read(tmp_path / "x.png").icc is None
-
-
-def test_square_of_the_whole_is_the_whole():
-    assert Square.upright(0, 0, 30, 20).box(30, 20) == (0, 30, 0, 20)

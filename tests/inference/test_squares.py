@@ -29,6 +29,13 @@ def test_quarter_turns(quarters):
     np.testing.assert_array_equal(cut(pixels, square, 16), np.rot90(pixels, quarters))
 
 
+def test_the_box_has_every_pixel_that_the_square_touches():
+    assert Square.upright(2.5, 1.2, 3, 3).box(30, 20) == (2, 6, 1, 5)
+    assert Square.upright(0, 0, 30, 20).box(30, 20) == (0, 30, 0, 20)
+    assert Square.upright(-9, 15, 12, 12).box(30, 20) == (0, 3, 15, 20)
+    assert turned((10, 10), 4, 45).box(30, 20) == (4, 16, 4, 16)  # 4 * sqrt(2) is 5.7
+
+
 def test_every_pixel_of_a_large_square_counts():
     pixels = noise(24, 24, 3)
     means = pixels.reshape(6, 4, 6, 4, 3).mean(axis=(1, 3))
