@@ -185,9 +185,10 @@ def test_other_suffixes_become_png():
     assert set(photos.SUFFIXES) == {".jpg", ".jpeg", ".png", ".webp"}
 
 
-def test_grey_photos_with_a_grey_profile(tmp_path):
-    """A profile for other channels than red, green and blue does not fit the picture that is written."""
+@pytest.mark.parametrize(("grey", "space"), [(False, b"CMYK"), (True, b"RGB "), (True, b"GRAY")])
+def test_a_profile_for_other_pixels_than_will_be_written_is_dropped(tmp_path, grey, space):
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[16:20] = b"GRAY"
-    Image.fromarray(picture(8, 8)[..., 0]).save(tmp_path / "x.png", icc_profile=bytes(profile))
+    profile[16:20] = space
+    pixels = picture(8, 8)
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(tmp_path / "x.png", icc_profile=bytes(profile))
     assert read(tmp_path / "x.png").icc is None
