@@ -119,6 +119,19 @@ def test_a_turned_face(detector, astronaut, degrees):
     assert math.degrees(math.atan2(y, x)) == pytest.approx(-degrees, abs=8)  # so that it is cut upright
 
 
+@pytest.mark.parametrize("side", [256, 640, 1100])
+def test_a_face_that_fills_the_photo_is_one_face(detector, astronaut, side):
+    head = Image.fromarray(astronaut[30:250, 115:335]).resize((side, side), Image.Resampling.LANCZOS)
+    (found,) = detector(np.asarray(head))
+    scale = side / 220
+    near(
+        found,
+        [((x - 115) * scale, (y - 30) * scale) for x, y in EYES],
+        ((224 - 115) * scale, (147 - 30) * scale),
+        10 * scale,
+    )
+
+
 @pytest.mark.parametrize("scale", [0.25, 1, 6])
 def test_any_resolution(detector, astronaut, scale):
     side = int(512 * scale)

@@ -55,7 +55,7 @@ class PhotoTranslator:
     def __call__(self, photo):
         """Translate a `ugatit_tf.data.images.Photo`; returns a `Result`."""
         result = photo.layer.copy() if photo.layer is not None else photo.pixels.copy()
-        colours = _Colours(photo.icc)
+        colours = Colours(photo.icc)
         if self.detector is None:
             whole = Square.upright(0, 0, photo.pixels.shape[1], photo.pixels.shape[0])
             self._translate(photo, whole, result, colours, feather=0)
@@ -80,7 +80,7 @@ class PhotoTranslator:
         paste(result[..., :3], square, colours.from_srgb(image), self.strength, **options)
 
 
-class _Colours:
+class Colours:
     """From a photo's colour space to that of the network's images, and back.
 
     Args:

@@ -1,0 +1,327 @@
+"""A dataset's folders from photos, against cuts made directly, and a photo whose face is known."""
+
+import hashlib
+import io
+import json
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image, ImageCms, ImageEnhance, ImageFilter
+
+from ugatit_tf.data.images import load_dataset
+from ugatit_tf.inference import prepare as module
+from ugatit_tf.inference.faces import FaceDetector
+from ugatit_tf.inference.prepare import check_free, count_tests, find_copies, prepare, signature
+from ugatit_tf.inference.squares import Square, cut
+
+SIZE = 64
+ASTRONAUT = Image.fromarray(skimage.data.astronaut())
+FACE = ASTRONAUT.crop((100, 0, 356, 256))  # small, hence fast; the face is 107 pixels wide
+
+
+@pytest.fixture(scope="session")
+def detector():
+    return FaceDetector(1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Saves an image as a photo; gives the path and the name that belong together."""
+    (tmp_path / "photos").mkdir()
+
+    def save(name, image, **options):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(exist_ok=True)
+        image.save(path, **options)
+        return path, path.relative_to(tmp_path / "photos").with_suffix(".png")
+
+    return save
+
+
+def texture(seed, size=96):
+    """A picture of blots that has no face."""
+    cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def files(folder):
+    """Every file's bytes by path, hidden ones too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def pictures(folder):
+    return [name for name in files(folder) if name.endswith(".png")]
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_face_is_cut_as_translation_cuts_it(detector, photos, tmp_path):
+    report = prepare([photos("a.png", ASTRONAUT)], tmp_path / "out", size=SIZE, detector=detector)
+    image = np.asarray(ASTRONAUT)
+    (face,) = detector(image)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/trainA/a.png"), cut(image, face.square(), SIZE))
+    assert sorted(files(tmp_path / "out")) == ["prepare_A.json", "trainA/a.png"]
+    assert (report.photos, report.train, report.test, report.left_out()) == (1, 1, 0, {})
+    (outcome,) = report.outcomes
+    assert (outcome.box, outcome.result, outcome.reason) == (face.box, "trainA/a.png", None)
+
+
+def test_colours_become_srgb(detector, photos, tmp_path):
+    """In a profile that swaps red and green, as made here, the cut has red where the photo has green."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(_swapped_srgb()))
+    swapped = Image.merge("RGB", [FACE.getchannel(name) for name in "GRB"])
+    job = photos("a.png", swapped, icc_profile=profile.tobytes())
+    prepare([job], tmp_path / "out", size=SIZE, detector=None)
+    expected = cut(np.asarray(FACE), Square.upright(0, 0, 256, 256), SIZE)
+    found = pixels(tmp_path / "out/trainA/a.png")
+    assert np.abs(found.astype(int) - expected).max() <= 3  # the profile's numbers have 16 bits
+
+
+def _swapped_srgb():
+    """The sRGB profile with the primaries red and green exchanged."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for i in range(int.from_bytes(content[128:132])):
+        tag = slice(132 + 12 * i, 136 + 12 * i)
+        content[tag] = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}.get(bytes(content[tag]), bytes(content[tag]))
+    return bytes(content)
+
+
+def test_whole_pictures(photos, tmp_path):
+    wide = texture(0).resize((80, 48))
+    report = prepare([photos("x.jpg", wide), photos("x.bmp", texture(1))], tmp_path / "out", size=32)
+    assert (report.train, report.test) == (1, 1)
+    expected = cut(pixels(tmp_path / "photos/x.jpg"), Square.upright(0, 0, 80, 48), 32)
+    assert any(np.array_equal(pixels(path), expected) for path in (tmp_path / "out").rglob("*.png"))
+
+
+def test_every_reason(detector, photos, tmp_path):
+    far = Image.new("RGB", (900, 700), "grey")
+    far.paste(FACE.resize((110, 110)), (300, 200))
+    broken = photos("broken.jpg", FACE)
+    broken[0].write_bytes(broken[0].read_bytes()[:2000])
+    jobs = [
+        photos("good.png", FACE),
+        photos("none.png", texture(3, 256)),
+        photos("tiny.png", far),
+        photos("dark.png", ImageEnhance.Brightness(FACE).enhance(0.15)),
+        photos("blurred.png", FACE.filter(ImageFilter.GaussianBlur(3))),
+        photos("copy.jpg", FACE, quality=80),
+        broken,
+        (tmp_path / "photos/missing.jpg", tmp_path / "missing.png"),
+    ]
+    report = prepare(jobs, tmp_path / "out", size=160, detector=detector)
+    reasons = {outcome.file.rpartition("/")[2]: outcome.reason for outcome in report.outcomes}
+    assert {reasons.pop("good.png"), reasons.pop("copy.jpg")} == {None, "duplicate"}
+    assert reasons == {
+        "none.png": "no_face",
+        "tiny.png": "tiny_face",
+        "dark.png": "dark_face",
+        "blurred.png": "blurred_face",
+        "broken.jpg": "unreadable",
+        "missing.jpg": "unreadable",
+    }
+    assert report.left_out() == dict.fromkeys(module.REASONS, 1) | {"unreadable": 2}
+    assert len(pictures(tmp_path / "out")) == 1
+
+    told = json.loads((tmp_path / "out/prepare_A.json").read_text())
+    assert {key: value for key, value in told.items() if key != "files"} == {
+        "domain": "A",
+        "size": 160,
+        "test_share": 0.1,
+        "whole": False,
+        "photos": 8,
+        "written": {"trainA": 1, "testA": 0},
+        "left_out": report.left_out(),
+    }
+    by_file = {entry["file"]: entry for entry in told["files"]}
+    assert list(by_file) == [str(path) for path, _ in jobs]
+    (kept,) = [entry for entry in told["files"] if "result" in entry]
+    (copy,) = [entry for entry in told["files"] if entry.get("reason") == "duplicate"]
+    assert copy["of"] == {"file": kept["file"], "result": kept["result"]}
+    assert kept["result"] == pictures(tmp_path / "out")[0]
+    assert "No such file" in by_file[str(tmp_path / "photos/missing.jpg")]["detail"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.resize((205, 205), Image.Resampling.LANCZOS),
+        lambda image: image.resize((400, 400), Image.Resampling.LANCZOS),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+        lambda image: ImageEnhance.Contrast(image).enhance(1.2),
+        lambda image: image.crop((8, 4, 252, 250)),
+        lambda image: image.rotate(10, Image.Resampling.BICUBIC),
+    ],
+    ids=["smaller", "larger", "brighter", "contrast", "cropped", "turned"],
+)
+def test_changed_copies_are_found(detector, photos, tmp_path, change):
+    jobs = [photos("a.png", FACE), photos("b.jpg", change(FACE), quality=85)]
+    report = prepare(jobs, tmp_path / "out", size=SIZE, detector=detector)
+    assert report.left_out() == {"duplicate": 1}
+
+
+def test_of_copies_the_one_with_most_pixels_is_kept(detector, photos, tmp_path):
+    jobs = [photos("a.png", FACE.resize((205, 205))), photos("b.png", FACE)]
+    prepare(jobs, tmp_path / "out", size=SIZE, detector=detector)
+    assert pictures(tmp_path / "out") == ["trainA/b.png"]
+
+
+def symmetric(side):
+    """Another person: one side of the face twice."""
+    image = np.asarray(FACE)
+    half = image[:, :124] if side == "left" else image[:, 124:248][:, ::-1]  # the nose is at 124
+    return Image.fromarray(np.hstack([half, half[:, ::-1]]))
+
+
+def two_people():
+    """The first face is larger."""
+    photo = Image.new("RGB", (512, 256), "grey")
+    photo.paste(FACE, (0, 0))
+    photo.paste(symmetric("left").resize((200, 200)), (300, 20))
+    return photo
+
+
+def test_further_faces_and_names_that_meet(detector, photos, tmp_path):
+    jobs = [photos("x.png", two_people()), photos("x_2.png", symmetric("right"))]
+    report = prepare(jobs, tmp_path / "out", size=SIZE, test=0, detector=detector)
+    assert report.left_out() == {}
+    assert pictures(tmp_path / "out") == ["trainA/x.png", "trainA/x_2.png", "trainA/x_2.png.png"]
+    widths = [outcome.box[2] for outcome in report.outcomes]
+    assert widths[0] > widths[1]
+    assert [outcome.result for outcome in report.outcomes] == [
+        "trainA/x.png",
+        "trainA/x_2.png.png",
+        "trainA/x_2.png",
+    ]
+
+
+def test_the_split_depends_on_the_content_alone(photos, tmp_path):
+    images = [texture(seed) for seed in range(10)]
+    images.append(ImageEnhance.Brightness(images[4]).enhance(0.98))  # whichever is kept, it is the same one
+    one = prepare([photos(f"{i}.png", image) for i, image in enumerate(images)], tmp_path / "one", test=0.3, size=16)
+    jobs = [photos(f"other/{chr(97 + i)}.png", image) for i, image in enumerate(images)]
+    two = prepare(jobs[::-1], tmp_path / "two", test=0.3, size=16)
+    assert (one.train, one.test) == (two.train, two.test) == (7, 3)
+
+    def contents(folder):
+        return {hashlib.sha256(pixels(path)).hexdigest() for path in folder.rglob("*.png")}
+
+    assert contents(tmp_path / "one/testA") == contents(tmp_path / "two/testA")
+    assert contents(tmp_path / "one/trainA") == contents(tmp_path / "two/trainA")
+    assert contents(tmp_path / "one/testA") == set(
+        sorted(contents(tmp_path / "one/testA") | contents(tmp_path / "one/trainA"))[:3]
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "expected"),
+    [(1, 0.1, 0), (2, 0.1, 1), (2, 0.9, 1), (4, 0, 0), (10, 0.1, 1), (26, 0.1, 3), (10, 0.9, 9), (100, 0.25, 25)],
+)
+def test_how_many_are_for_the_test(count, share, expected):
+    assert count_tests(count, share) == expected
+
+
+def test_two_runs_make_a_dataset(photos, tmp_path):
+    prepare([photos(f"{i}.png", texture(i)) for i in range(3)], tmp_path / "out", "A", 16)
+    before = files(tmp_path / "out")
+    (tmp_path / "out/testB").mkdir()  # empty: no hindrance
+    prepare([photos(f"{i}.png", texture(i)) for i in range(5, 10)], tmp_path / "out", "B", 16, test=0.4)
+    after = files(tmp_path / "out")
+    assert before == {name: content for name, content in after.items() if name in before}
+    dataset = load_dataset(tmp_path / "out")
+    assert [len(part) for part in (dataset.train_a, dataset.test_a, dataset.train_b, dataset.test_b)] == [2, 1, 3, 2]
+    assert not dataset.bad
+
+
+@pytest.mark.parametrize("folder", ["trainB", "testB"])
+def test_what_exists_is_not_replaced(photos, tmp_path, folder):
+    (tmp_path / "out" / folder).mkdir(parents=True)
+    check_free(tmp_path / "out", "B")
+    (tmp_path / "out" / folder / "old.png").write_bytes(b"precious")
+    job = photos("a.png", texture(0))
+    with pytest.raises(FileExistsError, match=f"{folder} is there already and holds 'old.png'.*move trainB and testB"):
+        prepare([job], tmp_path / "out", "B", progress=pytest.fail)
+    assert files(tmp_path / "out") == {f"{folder}/old.png": b"precious"}
+    check_free(tmp_path / "out", "A")
+
+
+def test_nothing_usable_makes_nothing(detector, photos, tmp_path):
+    report = prepare([photos("a.png", texture(3, 256))], tmp_path / "data/me", size=SIZE, detector=detector)
+    assert (report.path, report.train, report.left_out()) == (None, 0, {"no_face": 1})
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("moment", ["a photo", "the split", "the first folder", "the second folder", "the report"])
+def test_interrupted_it_leaves_nothing(photos, tmp_path, monkeypatch, moment):
+    jobs = [photos(f"{i}.png", texture(i)) for i in range(4)]
+    (tmp_path / "out/trainB").mkdir(parents=True)
+    (tmp_path / "out/trainB/b.png").write_bytes(b"other")
+    before = files(tmp_path)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    rename = module.os.rename
+
+    def interrupted_rename(source, target):
+        part = {"the first folder": "trainA", "the second folder": "testA"}.get(moment)
+        rename(source, target)
+        if target == tmp_path / "out" / (part or "") and source.parent.name.startswith(".prepare"):
+            raise KeyboardInterrupt
+
+    if moment == "the split":
+        monkeypatch.setattr(module, "find_copies", interrupt)
+    elif moment == "the report":
+        monkeypatch.setattr(module.os, "replace", interrupt)
+    else:
+        monkeypatch.setattr(module.os, "rename", interrupted_rename)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(jobs, tmp_path / "out", size=16, progress=interrupt if moment == "a photo" else None)
+    assert files(tmp_path) == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["trainB"]
+
+
+def test_signatures_by_hand():
+    """Left half black, right half white: one column's steps are 255, the others 0; the grid has 2 rows."""
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:, 2:] = 255
+    down, across = np.split(signature(image, 2), 2)
+    np.testing.assert_array_equal(down, 0)
+    np.testing.assert_allclose(across, 6**-0.5, rtol=1e-6)
+    np.testing.assert_allclose(signature(image // 2 + 60, 2), signature(image, 2), atol=1e-6)
+    assert signature(image, 2) @ signature(255 - image, 2) == pytest.approx(-1)
+    red, blue = image * np.uint8([1, 0, 0]), image * np.uint8([0, 0, 1])
+    assert signature(red, 2) @ signature(blue, 2) == 0
+    np.testing.assert_array_equal(signature(np.full((4, 4, 3), 9, np.uint8), 2), 0)
+
+
+def test_find_copies_against_the_plain_rule(monkeypatch):
+    """One after the other, each with those that were kept; in blocks that are smaller than the whole."""
+    monkeypatch.setattr(module, "_BLOCK", 7)
+    random = np.random.default_rng(0)
+    signatures = random.normal(size=(12, 5))[random.integers(0, 12, 60)] + 0.1 * random.normal(size=(60, 5))
+    signatures = np.float32(signatures / np.linalg.norm(signatures, axis=1, keepdims=True))
+    signatures[[3, 30, 31]] = 0
+    expected, kept = [], []
+    for i, one in enumerate(signatures):
+        close = [j for j in kept if one @ signatures[j] > 0.98 or not (one.any() or signatures[j].any())]
+        expected.append(close[0] if close else None)
+        if not close:
+            kept.append(i)
+    assert 10 < len(kept) < 40
+    assert expected[30] == expected[31] == 3
+    assert find_copies(signatures, 0.02) == expected
+
+
+def test_ten_thousand_are_compared_in_seconds():
+    random = np.random.default_rng(0)
+    signatures = random.normal(size=(10_000, 6 * 8 * 7)).astype(np.float32)
+    signatures /= np.linalg.norm(signatures, axis=1, keepdims=True)
+    signatures[9_999] = signatures[5]
+    copies = find_copies(signatures, 0.045)
+    assert copies == [None] * 9_999 + [5]
