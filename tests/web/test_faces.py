@@ -1,0 +1,83 @@
+"""faces.js: by node's own tests, and against the Python module that it mirrors."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import HERE, _node
+
+from ugatit_tf.inference import faces
+from ugatit_tf.inference.sheets import colour_heatmap
+from ugatit_tf.inference.squares import FEATHER, Square, cut, paste
+
+
+def test_by_hand():
+    done = subprocess.run([_node(), "--test", str(HERE / "faces.test.mjs")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+SQUARES = {
+    "upright": Square.upright(10, 5, 40, 40),
+    "turned": Square((60.3, 41.7), (14.2, 9.1), (-9.1, 14.2)),
+    "far smaller": Square((60.3, 41.7), (3.2, 1.1), (-1.1, 3.2)),
+    "over the edge": Square((100.0, 80.0), (30.0, -12.0), (12.0, 30.0)),
+    "whole": Square.upright(0, 0, 120, 90),
+}
+
+
+@pytest.mark.parametrize("size", [8, 32])
+@pytest.mark.parametrize(("strength", "soft"), [(1, True), (0.4, False)])
+def test_as_in_python(node, scenery, tmp_path, size, strength, soft):
+    height, width = scenery.shape[:2]
+    rgba = np.dstack([scenery, np.full((height, width), 255, np.uint8)])
+    (tmp_path / "photo").write_bytes(rgba.tobytes())
+    heatmap = np.random.default_rng(2).normal(size=(size // 4, size // 4)).astype(np.float32)
+
+    def vectors(square):
+        named = {"c": square.centre, "u": square.right, "v": square.down}
+        return {name: dict(zip("xy", place, strict=True)) for name, place in named.items()}
+
+    computed = node(
+        "compute.mjs",
+        {
+            "photo": str(tmp_path / "photo"),
+            "width": width,
+            "height": height,
+            "squares": [vectors(square) for square in SQUARES.values()],
+            "size": size,
+            "heatmap": heatmap.ravel().tolist(),
+            "strength": strength,
+            "soft": soft,
+        },
+    )
+    for (name, square), result in zip(SQUARES.items(), computed["results"], strict=True):
+        image = cut(scenery, square, size)
+        pasted = scenery.copy()
+        paste(pasted, square, 255 - image, strength, **({} if soft else {"feather": 0}))
+        overlaid = np.floor(image / 2 + colour_heatmap(heatmap, size) / 2 + 0.5)
+
+        def worst(values, expected):
+            return np.abs(np.array(values).reshape(expected.shape) - expected.astype(float)).max()
+
+        # A value half-way between two levels may be rounded to either, by the last bit of a sum.
+        assert worst(result["cut"], image) <= 1, name
+        assert worst(result["pasted"], np.dstack([pasted, rgba[..., 3]])) <= 1, name
+        # Pillow enlarges with weights of 8 bits: a level of the heatmap is 4 of a colour, half of that after mixing.
+        assert worst(result["heatmap"], overlaid) <= 3, name
+        assert result["brightness"] == pytest.approx(faces.brightness(image), abs=1), name
+        assert result["sharpness"] == pytest.approx(faces.sharpness(image), rel=0.02, abs=1e-3), name
+        assert result["fault"] == faces.fault(scenery, square, size), name
+    assert computed["tiles"] == [
+        {"left": left, "top": top, "side": side} for left, top, side in faces._places(width, height)
+    ]
+    assert computed["constants"] == {
+        "DETECTOR_SIZE": faces.SIZE,
+        "MIN_SCORE": faces.MIN_SCORE,
+        "LARGEST_IN_PART": faces.LARGEST_IN_PART,
+        "MIN_SECOND_SCORE": faces.MIN_SECOND_SCORE,
+        "MAX_OVERLAP": faces.MAX_OVERLAP,
+        "FEATHER": FEATHER,
+        "JUDGED": faces.JUDGED,
+        "DARKEST": faces.DARKEST,
+        "BLURRIEST": faces.BLURRIEST,
+    }
