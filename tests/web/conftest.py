@@ -17,23 +17,15 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from web_page import HERE, WEB, find_node
 
-HERE = pathlib.Path(__file__).parent
-WEB = HERE.parents[1] / "examples" / "web"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def _node():
-    node = shutil.which("node")
-    if not node:
-        pytest.skip("node is missing: install Node.js 20 or newer to test the web page")
-    return node
 
 
 @pytest.fixture(scope="session")
 def node():
     """Runs a script of this folder with a JSON value as its argument; returns what it prints, as JSON."""
-    program = _node()
+    program = find_node()
 
     def run(script, value, timeout=300):
         words = [program, str(HERE / script), json.dumps(value)]

@@ -4,7 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import HERE, _node
+from web_page import HERE, find_node
 
 from ugatit_tf.inference import faces
 from ugatit_tf.inference.sheets import colour_heatmap
@@ -12,7 +12,7 @@ from ugatit_tf.inference.squares import FEATHER, Square, cut, paste
 
 
 def test_by_hand():
-    done = subprocess.run([_node(), "--test", str(HERE / "faces.test.mjs")], capture_output=True, text=True)
+    done = subprocess.run([find_node(), "--test", str(HERE / "faces.test.mjs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import WEB
 from PIL import Image
+from web_page import WEB
 
 from ugatit_tf.data.images import Photo
 from ugatit_tf.inference.faces import FaceDetector

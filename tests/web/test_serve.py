@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import WEB
+from web_page import WEB
 
 FAKE = b"\x1c\x00\x00\x00TFL3" + b"\0" * 8
 
