@@ -1,4 +1,4 @@
-// Runs functions of faces.js for test_faces.py: reads { photo, squares, size }, prints what they give.
+// Runs functions of faces.js for test_faces_js.py: reads { photo, squares, size }, prints what they give.
 import { readFileSync } from "node:fs";
 import * as faces from "../../examples/web/faces.js";
 

@@ -9,10 +9,10 @@ from ugatit_tf import __version__
 from ugatit_tf.cli.flags import UsageError, fail
 
 COMMANDS = {
-    "prepare": "make a dataset from your own photos, cut as they will be when they are translated",
     "train": "train a model on two folders of images, or translate a dataset's test images with it",
     "export": "write a trained model as SavedModel and TFLite files, each proven equal to it",
     "translate": "translate the faces in photos, with a run or an exported file",
+    "prepare": "make a dataset from your own photos, cut as they will be when they are translated",
     "request": "have photos translated by an exported model on TensorFlow Serving",
 }
 
