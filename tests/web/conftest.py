@@ -7,7 +7,6 @@ it, with a line that says what to install.
 import dataclasses
 import importlib.util
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -54,29 +53,14 @@ def browse(node, packages):
 
 
 @pytest.fixture(scope="session")
-def tflite(tmp_path_factory):
-    """Makes an exported file of an untrained small generator: its path."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from networks import draw_all
-
+def model(tiny_generator, tmp_path_factory):
+    """The path of an exported file of an untrained small generator."""
     from ugatit_tf.export import tflite
-    from ugatit_tf.models import Generator
 
-    folder = tmp_path_factory.mktemp("models")
-
-    def make(name, size, kind):
-        generator = draw_all(Generator("tf1", light=True, ch=2, n_res=1, img_size=size))
-        path = folder / f"{name}_{kind}.tflite"
-        described = {"label": f"Test {name}", "licence": "CC0-1.0", "version": "0", "direction": "a2b"}
-        path.write_bytes(tflite.convert(generator, kind, (size, size), described))
-        return path
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def model(tflite):
-    return tflite("one", 32, "float16")
+    path = tmp_path_factory.mktemp("models") / "one_float16.tflite"
+    described = {"label": "Test one", "licence": "CC0-1.0", "version": "0", "direction": "a2b"}
+    path.write_bytes(tflite.convert(tiny_generator, "float16", (32, 32), described))
+    return path
 
 
 @pytest.fixture(scope="session")

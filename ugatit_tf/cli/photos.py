@@ -10,6 +10,13 @@ from ugatit_tf.serving.client import plain
 from ugatit_tf.weights.atomic import replacing
 
 
+def add_result_flags(command):
+    """Add the flags that say where the results go."""
+    command.group("Results")
+    command.string("out", None, "Folder for the translations; made where missing.")
+    command.boolean("overwrite", False, "Replace results that exist.")
+
+
 def check_words(values, command, what="PHOTO|FOLDER ..."):
     """The folder of the results.
 
@@ -38,7 +45,7 @@ def plan(words, out, overwrite, keep=()):
     Returns:
         (photo, result) pairs, and the problems in words.
     """
-    found, problems, names, taken = {}, [], None, set()
+    found, problems, taken = {}, [], set()
     for word in [path for text in words for path in _resolve(text)]:
         paths = [word]
         if word.is_dir():

@@ -37,9 +37,7 @@ def make_command():
     command.string("model", "ugatit_a2b", "Name of the model on the server.")
     command.float("timeout", 30.0, "Seconds to wait for an answer.")
     command.integer("retries", 3, "How often to try again, after 0.5, 1, 2 ... seconds, while the server is not ready.")
-    command.group("Results")
-    command.string("out", None, "Folder for the translations; made where missing.")
-    command.boolean("overwrite", False, "Replace results that exist.")
+    photos.add_result_flags(command)
     return command
 
 

@@ -41,9 +41,7 @@ def make_command():
     command.boolean("whole", False, "Look for no faces: translate each photo as a whole, squeezed into a square.")
     command.float("strength", 1.0, "0 leaves the photo as it is, 1 shows the translation.")
     command.boolean("heatmap", False, "Lay the heatmap's colours over the translations: where the generator looked.")
-    command.group("Results")
-    command.string("out", None, "Folder for the results; made where missing.")
-    command.boolean("overwrite", False, "Replace results that exist.")
+    photos.add_result_flags(command)
     return command
 
 
@@ -63,8 +61,8 @@ def main(arguments):
     from ugatit_tf.inference.photo import SUFFIXES
 
     translator = _load(values)
-    jobs, problems = photos.plan(values["words"], out, values["overwrite"], SUFFIXES)
-    errors, faceless = problems, []
+    jobs, errors = photos.plan(values["words"], out, values["overwrite"], SUFFIXES)
+    faceless = []
     written = _run(translator, jobs, errors, faceless)
     print(f"{written} of {len(jobs)} translated, into {plain(out)}.")
     for problem in errors + faceless:

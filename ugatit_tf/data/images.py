@@ -30,7 +30,7 @@ _FORMATS = (
     (b"GIF8", GifImagePlugin.GifImageFile),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
 )
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,7 +124,7 @@ def _photo(file):
         raise _RefusedError(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS:,}. Make it smaller")
     image.load()
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
+        orientation = image.getexif().get(ORIENTATION_TAG)
     except Exception:  # damaged metadata: the picture itself is whole
         orientation = None
 

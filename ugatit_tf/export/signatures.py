@@ -48,8 +48,7 @@ class Signatures:
 
     def heatmap(self, image):
         """uint8 [N, H, W, 3] to the same and the heatmap, as `uint8` with `heatmaps`."""
-        result, _, heatmap = self._translate(to_float(image))
-        return {"image": to_uint8(result), "heatmap": heatmap}
+        return Signatures(self.generator, heatmaps=True).uint8(image)
 
     def encoded(self, image_bytes):
         """JPEG or PNG files [N], of any sizes, each resized to the generator's `img_size`, to PNG files [N].

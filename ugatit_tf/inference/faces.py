@@ -17,6 +17,7 @@ from ugatit_tf.inference.squares import Square, cut
 SIZE = 256  # of the detector's input
 GRIDS = ((16, 2), (8, 6))  # cells in a row, and anchors in a cell
 MIN_SCORE, MAX_OVERLAP = 0.5, 0.3  # as in MediaPipe
+# Width of a face in a square of half the photo's: of larger ones it shows a part, and finds a face in that.
 LARGEST_IN_PART = 1 / 3
 MIN_SECOND_SCORE = 0.75  # see `FaceDetector._is_face`
 JUDGED = 128  # size at which a face's light and sharpness are judged
@@ -125,9 +126,7 @@ class FaceDetector:
         for axis, (start, length) in enumerate(((left, pixels.shape[1]), (top, pixels.shape[0]))):
             whole &= (lower[:, axis] >= start) | (start <= 0)
             whole &= (upper[:, axis] <= start + side) | (start + side >= length)
-        if side < min(
-            pixels.shape[:2]
-        ):  # for small faces: of a large one it would show a part, and find a face in that
+        if side < min(pixels.shape[:2]):
             whole &= places[:, 1, 0] <= side * LARGEST_IN_PART
         keep = (scores > MIN_SCORE) & whole
         return scores[keep], places[keep]

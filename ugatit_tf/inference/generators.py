@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-KINDS = "a TFLite file, a SavedModel's folder, a run's folder, a step-*.npz of one, or an official checkpoint"
+from ugatit_tf.inference.sheets import to_uint8
 
 
 def load_generator(path, direction="a2b", threads=2):
@@ -85,14 +85,12 @@ class _SavedModel:
 
 class _Trained:
     def __init__(self, path, direction):
-        from ugatit_tf.inference.sheets import to_uint8
         from ugatit_tf.ugatit import UGATIT
 
         model = UGATIT.load(path)
         self.size = model.config.img_size
         self._generator = getattr(model, f"gen_{direction}")
-        self._to_uint8 = to_uint8
 
     def __call__(self, image):
         result, _, heatmap = self._generator(np.float32(image[None]) / np.float32(127.5) - 1, training=False)
-        return self._to_uint8(result[0]), np.asarray(heatmap, np.float32)[0, ..., 0]
+        return to_uint8(result[0]), np.asarray(heatmap, np.float32)[0, ..., 0]

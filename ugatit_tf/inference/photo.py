@@ -1,18 +1,19 @@
 """Photos: read with what a camera wrote into them, translated face by face, and written again."""
 
+import contextlib
 import dataclasses
 import io
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from ugatit_tf.data.images import ORIENTATION_TAG
 from ugatit_tf.inference import faces
 from ugatit_tf.inference.sheets import colour_heatmap
 from ugatit_tf.inference.squares import Square, cut, paste
 
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # others become PNG
 QUALITY = 95
-_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +92,10 @@ class Colours:
         self._there = self._back = None
         if icc is None:
             return
-        try:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # viewers take a photo for sRGB, too, in that case
             profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
-            self._there = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
-            self._back = ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
-        except (ImageCms.PyCMSError, OSError):  # a profile that nobody can read: viewers take such a photo for sRGB
-            self._there = self._back = None
+            there = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
+            self._there, self._back = there, ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
 
     def to_srgb(self, image):
         return _transform(image, self._there)
@@ -134,7 +133,7 @@ def _upright(exif):
     kept = Image.Exif()
     try:
         kept.load(exif or b"")
-        kept.pop(_ORIENTATION, None)
+        kept.pop(ORIENTATION_TAG, None)
         return kept.tobytes()
     except Exception:  # damaged metadata raises anything, and is not worth a picture
         return b""

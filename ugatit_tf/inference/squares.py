@@ -111,13 +111,14 @@ def _round(values):
 
 def _reduce(pixels, width, height):
     """Means of blocks of pixels, float64; the last ones of a row and column may be smaller."""
-    pixels = pixels.astype(np.float64)
     for axis, step in ((0, height), (1, width)):
         if step > 1:
             starts = np.arange(0, pixels.shape[axis], step)
             counts = np.diff(np.append(starts, pixels.shape[axis]))
-            pixels = np.add.reduceat(pixels, starts, axis) / counts.reshape((-1, 1, 1) if axis == 0 else (-1, 1))
-    return pixels
+            pixels = np.add.reduceat(pixels, starts, axis, np.float64) / counts.reshape(
+                (-1, 1, 1) if axis == 0 else (-1, 1)
+            )
+    return pixels.astype(np.float64, copy=False)  # not before: a large photo would take eight times its memory
 
 
 def _sample(pixels, x, y):
