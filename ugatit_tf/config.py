@@ -9,10 +9,15 @@ import json
 import math
 import pathlib
 
+ARCHITECTURES = ("ugatit", "cyclegan")
 FLAVORS = ("tf1", "pytorch")
+NORMS = ("adalin", "in", "ln", "adain", "gn")
 GAN_TYPES = ("lsgan", "gan", "hinge", "wgan-gp", "wgan-lp", "dragan")
 PENALTY_TYPES = ("wgan-gp", "wgan-lp", "dragan")
 PRECISIONS = ("float32", "bfloat16", "float16")
+
+# What CycleGAN's authors set otherwise than U-GAT-IT's (arXiv:1703.10593, appendix 7.2, and their PyTorch code).
+CYCLEGAN_TRAINING = {"lr": 2e-4, "identity_weight": 5.0, "weight_decay": 0.0, "pool_size": 50}
 
 
 def _require(condition, message):
@@ -33,19 +38,26 @@ def _at_least(config, bound, *names):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """What decides the shapes and the formulas of the six networks.
+    """What decides the shapes and the formulas of the networks.
 
     Args:
-        flavor: `"tf1"` or `"pytorch"`, the official implementation whose formulas are used.
+        flavor: `"tf1"` or `"pytorch"`, the official implementation whose formulas are used. CycleGAN's networks
+            have one form; for it the flavor decides the training alone (augmentation, Adam, the learning rate's decay).
         light: the light generator, whose gamma and beta come from the globally averaged map.
         ch: base number of channels (both official implementations: 64).
-        n_res: residual blocks before, and AdaLIN residual blocks after, the attention.
+        n_res: residual blocks before, and AdaLIN residual blocks after, the attention. CycleGAN: residual blocks, 9 in
+            the paper for images of 256 px and more, else 6.
         n_dis: depth of the discriminators: `n_dis - 1` stride-2 levels in the global one, `n_dis - 3`
             in the local one.
         img_size: training resolution in pixels, a multiple of 4. A full generator works at this size only.
         img_ch: image channels; the networks are defined for 3.
         smoothing: TF1's AdaLIN smoothing, `clip(rho - 0.1, 0, 1)` in the forward pass (`tf1` only).
         sn: spectral normalisation in the discriminators.
+        architecture: `"ugatit"`, or `"cyclegan"`, the baseline, for which `light`, `n_dis`, `smoothing`, `sn` and what
+            follows have no meaning.
+        norm: of the decoder. `"adalin"` is U-GAT-IT; `"adain"`, `"in"`, `"ln"` and `"gn"` (32 groups) are the paper's
+            ablations (section 4.3): AdaIN with gamma and beta from the map, the others with gamma and beta as weights.
+        cam_g, cam_d: attention in the generators, and in the discriminators; without it the map goes on as it is.
     """
 
     flavor: str = "tf1"
@@ -57,11 +69,20 @@ class ModelConfig:
     img_ch: int = 3
     smoothing: bool = True
     sn: bool = True
+    architecture: str = "ugatit"
+    norm: str = "adalin"
+    cam_g: bool = True
+    cam_d: bool = True
 
     def __post_init__(self):
         _one_of("flavor", self.flavor, FLAVORS)
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("norm", self.norm, NORMS)
         _at_least(self, 1, "ch", "n_res")
         _at_least(self, 4, "n_dis")
+        if self.architecture == "cyclegan":
+            self._check_cyclegan()
+            return
         _require(self.img_ch == 3, f"img_ch must be 3 (RGB); received {self.img_ch}.")
         smallest, deepest = 3 * 2 ** (self.n_dis - 1), (self.img_size // 3).bit_length()
         below = self.img_size // 4 * 4
@@ -79,6 +100,26 @@ class ModelConfig:
             self.sn or self.flavor == "tf1",
             "sn=False exists in the tf1 flavor only: the pytorch discriminators are always normalised.",
         )
+
+    def _check_cyclegan(self):
+        _require(
+            self.img_size % 4 == 0 and self.img_size >= 24,
+            f"img_size must be a multiple of 4 and, for CycleGAN, at least 24; received {self.img_size}.",
+        )
+        own = ("light", "n_dis", "smoothing", "sn", "norm", "cam_g", "cam_d", "img_ch")
+        fields = {field.name: field.default for field in dataclasses.fields(self)}
+        given = [f"{name}={getattr(self, name)!r}" for name in own if getattr(self, name) != fields[name]]
+        _require(not given, f"CycleGAN has no {', '.join(own[:-1])}; received {', '.join(given)}. Leave them out.")
+
+    @property
+    def title(self):
+        """What people call the model."""
+        return "CycleGAN" if self.architecture == "cyclegan" else "U-GAT-IT"
+
+    @property
+    def official(self):
+        """Whether the official U-GAT-IT codes have these networks: no ablation, and no baseline."""
+        return self.architecture == "ugatit" and self.norm == "adalin" and self.cam_g and self.cam_d
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +141,8 @@ class TrainConfig:
         precision: `"float32"`, `"bfloat16"` or `"float16"` (mixed precision; float16 with loss scaling).
         ema: decay of the average of the generators' weights (for example 0.999), 0 for none.
         seed: every random draw of the run follows from it.
+        pool_size: translated images of each domain that are kept and, half of the time, shown to the discriminators
+            in the place of new ones (CycleGAN: 50); 0: none.
     """
 
     epoch: int = 100
@@ -120,14 +163,14 @@ class TrainConfig:
     precision: str = "float32"
     ema: float = 0.0
     seed: int = 0
+    pool_size: int = 0
 
     def __post_init__(self):
         _one_of("gan_type", self.gan_type, GAN_TYPES)
         _one_of("precision", self.precision, PRECISIONS)
         _at_least(self, 1, "epoch", "iteration", "batch_size", "n_critic")
-        _at_least(
-            self, 0, "gp_ld", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay", "seed"
-        )
+        weights = ("adv_weight", "cycle_weight", "identity_weight", "cam_weight", "weight_decay")
+        _at_least(self, 0, "gp_ld", *weights, "seed", "pool_size")
         _require(0 < self.lr < math.inf, f"lr must be finite and above 0; received {self.lr}.")
         _require(self.seed < 2**31, f"seed must be below 2**31; received {self.seed}.")
         _require(

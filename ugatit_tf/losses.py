@@ -5,6 +5,9 @@
 
 from keras import ops
 
+# The logit on which a discriminator is undecided; the critics of wgan-gp and wgan-lp have none.
+BOUNDARY = {"lsgan": 0.5, "gan": 0.0, "dragan": 0.0, "hinge": 0.0}
+
 
 def _bce(logits, label):
     # softplus(x) - x * label is sigmoid cross-entropy without overflow.
@@ -73,3 +76,13 @@ def cam_loss(translated_logits, identity_logits):
 def l2(kernels):
     """Official TF1's regulariser before its weight: half the sum of all squared entries."""
     return sum(ops.sum(ops.square(kernel)) for kernel in kernels) * 0.5
+
+
+def share_above(logits, bound):
+    """The share of logits above a bound, of any shape: how often something is judged real, a number to watch."""
+    return ops.mean(ops.cast(logits > bound, "float32"))
+
+
+def hit_rate(ones, zeros, bound):
+    """How often a classifier is right, the two kinds counted alike."""
+    return 0.5 * (share_above(ones, bound) + 1.0 - share_above(zeros, bound))

@@ -1,17 +1,17 @@
-"""UGATIT: the two generators and four discriminators, made from a configuration or from anybody's checkpoint."""
+"""UGATIT: the two generators and their discriminators, made from a configuration or from anybody's checkpoint."""
 
 import pathlib
 import warnings
 
 from ugatit_tf.config import ModelConfig, RunConfig
-from ugatit_tf.models import Discriminator, Generator
+from ugatit_tf.models import Discriminator, Generator, PatchGAN, ResNetGenerator
 from ugatit_tf.weights import archive, pytorch, tf1
 
 _PT_SUFFIXES = (".pt", ".pth")
 
 
 class UGATIT:
-    """The six networks of U-GAT-IT, as attributes and in `networks`.
+    """The six networks of U-GAT-IT, or the four of CycleGAN (`config.architecture`), as attributes and in `networks`.
 
     Args:
         config: `ugatit_tf.ModelConfig`.
@@ -19,8 +19,9 @@ class UGATIT:
 
     Attributes:
         gen_a2b, gen_b2a: `Generator`, called as `net(images, training=False)`: image, cam_logit, heatmap.
-        dis_global_a, dis_local_a, dis_global_b, dis_local_b: `Discriminator`: logit, cam_logit, heatmap.
-        generators, discriminators, networks: the two, the four and all six by name.
+        dis_global_a, dis_local_a, dis_global_b, dis_local_b: `Discriminator`: logit, cam_logit, heatmap. CycleGAN's are
+            dis_a and dis_b.
+        generators, discriminators, networks: the two, the four (two) and all by name.
     """
 
     def __init__(self, config=None, seed=0):
@@ -86,7 +87,8 @@ class UGATIT:
             path: of the file to make, `*.pt` or `*.pth`.
 
         Raises:
-            ValueError: the model is of the `tf1` flavor, or the path ends differently; nothing was written.
+            ValueError: the model is of the `tf1` flavor, an ablation or CycleGAN, or the path ends differently; nothing
+                was written.
             OSError: the file cannot be written; what was at `path` is unchanged.
         """
         path = pathlib.Path(path)
@@ -95,6 +97,11 @@ class UGATIT:
                 f"Only the pytorch flavor fits the official .pt; this model is of the {self.config.flavor} flavor, "
                 "with other weights (biases, gamma and beta of instance norms, one CAM layer for both logits). "
                 "Keep its run's step-*.npz, or save one generator with gen_a2b.save_weights('gen_a2b.weights.h5')."
+            )
+        if not self.config.official:
+            raise ValueError(
+                "The official .pt holds U-GAT-IT's networks alone, with AdaLIN and CAM; this model is "
+                f"{self.config}. Keep its run's step-*.npz."
             )
         if path.suffix not in _PT_SUFFIXES:
             raise ValueError(
@@ -147,23 +154,24 @@ class UGATIT:
 
 
 def _build(config, seed=0):
-    generator = {
-        "flavor": config.flavor,
-        "light": config.light,
-        "ch": config.ch,
-        "n_res": config.n_res,
-        "img_size": config.img_size,
-        "smoothing": config.smoothing,
-    }
-    discriminator = {"flavor": config.flavor, "ch": config.ch, "sn": config.sn}
-    levels = {"global": config.n_dis - 1, "local": config.n_dis - 3}
     networks = {}
+
+    def add(name, make, **arguments):
+        networks[name] = make(**arguments, ch=config.ch, seed=[seed, len(networks)], name=name)
+
     for name in ("gen_a2b", "gen_b2a"):
-        networks[name] = Generator(**generator, seed=[seed, len(networks)], name=name)
-    for name in ("dis_global_a", "dis_local_a", "dis_global_b", "dis_local_b"):
-        networks[name] = Discriminator(
-            **discriminator, levels=levels[name.split("_")[1]], seed=[seed, len(networks)], name=name
-        )
+        if config.architecture == "cyclegan":
+            add(name, ResNetGenerator, n_res=config.n_res, img_size=config.img_size)
+        else:
+            shared = ("flavor", "light", "n_res", "img_size", "smoothing", "norm")
+            add(name, Generator, cam=config.cam_g, **{field: getattr(config, field) for field in shared})
+    for domain in "ab":
+        if config.architecture == "cyclegan":
+            add(f"dis_{domain}", PatchGAN)
+        else:
+            for depth, levels in (("global", config.n_dis - 1), ("local", config.n_dis - 3)):
+                own = {"flavor": config.flavor, "levels": levels, "sn": config.sn, "cam": config.cam_d}
+                add(f"dis_{depth}_{domain}", Discriminator, **own)
     return networks
 
 

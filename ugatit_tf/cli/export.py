@@ -70,7 +70,7 @@ def make_command():
 
     command.group("Names and folders")
     command.string("name", "ugatit", "First part of the files' and models' names.")
-    command.string("label", None, "What the files call the model (default: U-GAT-IT, the dataset and the direction).")
+    command.string("label", None, "What the files call the model (default: its kind, the dataset and the direction).")
     command.string("licence", "not stated", "Licence of the model, for the files' metadata.")
     command.string("out_dir", None, "Folder for everything (default: export in the run folder).")
     return command
@@ -98,11 +98,10 @@ def main(arguments):
     official = not checkpoint.is_dir() and checkpoint.suffix != ".npz"
     overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
     model = UGATIT.load(checkpoint, ema=values["ema"], **overrides)
-    if "pt" in formats and model.config.flavor != "pytorch":
-        raise UsageError(
-            f"--formats pt is for the pytorch flavor; {checkpoint} is of the {model.config.flavor} flavor."
-        )
-    size = _size(values["size"], model.config)
+    if "pt" in formats and not (model.config.flavor == "pytorch" and model.config.official):
+        kind = f"{model.config.flavor} flavor" if model.config.official else "kind that the official code lacks"
+        raise UsageError(f"--formats pt is for U-GAT-IT of the pytorch flavor; {checkpoint} is of the {kind}.")
+    size = _size(values["size"], model.gen_a2b)
     directions = list(DIRECTIONS) if values["direction"] == "both" else [values["direction"]]
     parts = ("test", "train") if "static_int8" in formats else ("test",)
     dataset = find_dataset(data, need=[part + DIRECTIONS[direction] for part in parts for direction in directions])
@@ -165,16 +164,17 @@ def _out_dir(values, checkpoint):
     return checkpoint / "export" if checkpoint.is_dir() else pathlib.Path("export")
 
 
-def _size(text, config):
+def _size(text, generator):
     """(height, width) of the TFLite files and of the proof."""
     if text is None:
-        return config.img_size, config.img_size
+        return generator.img_size, generator.img_size
     if not re.fullmatch(r"\d+(x\d+)?", text):
         raise UsageError(f"--size takes 256 or 256x384; received {text!r}.")
     sides = [int(side) for side in text.split("x")]
     size = (sides[0], sides[-1])
-    if not config.light and size != (config.img_size, config.img_size):
-        raise UsageError(f"--size {text}: a full generator works at its own size only, {config.img_size}.")
+    fixed = generator.fixed_size
+    if fixed is not None and size != (fixed, fixed):
+        raise UsageError(f"--size {text}: a full generator works at its own size only, {fixed}.")
     if any(side % 4 or side < 8 for side in size):
         raise UsageError(f"--size {text}: height and width must be multiples of 4, and at least 8.")
     return size
@@ -196,7 +196,7 @@ def _export_generator(model, direction, formats, values, data, size, images, sta
     generator = getattr(model, f"gen_{direction}")
     name = f"{values['name']}_{direction}"
     description = {
-        "label": values["label"] or f"U-GAT-IT, {data.dataset}, {direction.upper().replace('2', ' to ')}",
+        "label": values["label"] or f"{model.config.title}, {data.dataset}, {direction.upper().replace('2', ' to ')}",
         "licence": values["licence"],
         "version": __version__,
         "direction": direction,

@@ -8,7 +8,18 @@ import re
 
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder
-from ugatit_tf.config import FLAVORS, GAN_TYPES, PRECISIONS, DataConfig, ModelConfig, RunConfig, TrainConfig
+from ugatit_tf.config import (
+    ARCHITECTURES,
+    CYCLEGAN_TRAINING,
+    FLAVORS,
+    GAN_TYPES,
+    NORMS,
+    PRECISIONS,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from ugatit_tf.weights.atomic import replacing
 
 FOLDERS = {
@@ -17,6 +28,7 @@ FOLDERS = {
     "log_dir": "logs",
     "sample_dir": "sample sheets",
 }
+_FLAGS = {"gp_ld": "GP_ld", "architecture": "model"}  # fields whose flags have another name
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
 
 SUMMARY = """\
@@ -52,6 +64,13 @@ def make_command():
     command.boolean("dry_run", False, "Check the flags, print the configuration and parameter counts, and stop.")
 
     command.group("Model")
+    command.choice(
+        "model",
+        model.architecture,
+        ARCHITECTURES,
+        "U-GAT-IT, or the baseline CycleGAN, with its authors' settings where no flag says otherwise: lr 2e-4, "
+        "identity_weight 5, weight_decay 0, pool_size 50, n_res 9 (6 below 256 px).",
+    )
     command.boolean(
         "light", model.light, "The light generator: 10.6 M weights instead of 279 M, a little less quality."
     )
@@ -63,6 +82,11 @@ def make_command():
     command.integer("n_dis", model.n_dis, "Number of discriminator layers; 6 needs 96 px, 5 needs 48 px.")
     command.boolean("smoothing", model.smoothing, "AdaLIN smoothing (flavor tf1).")
     command.boolean("sn", model.sn, "Spectral normalisation in the discriminators (off: flavor tf1 only).")
+
+    command.group("Ablations of U-GAT-IT (paper, section 4.3)")
+    command.choice("norm", model.norm, NORMS, "Norm of the decoder.")
+    command.boolean("cam_g", model.cam_g, "Attention in the generators.")
+    command.boolean("cam_d", model.cam_d, "Attention in the discriminators.")
 
     command.group("Training")
     command.integer("epoch", train.epoch, "Number of epochs.")
@@ -76,6 +100,7 @@ def make_command():
     )
     command.float("ema", train.ema, "Decay of an average of the generators' weights, for example 0.999; 0: none.")
     command.boolean("augment_flag", train.augment_flag, "Flip, enlarge and crop the training images at random.")
+    command.integer("pool_size", train.pool_size, "Translations kept to show the discriminators again; 0: none.")
     command.integer("seed", train.seed, "Every random draw follows from it.")
 
     command.group("Losses")
@@ -106,7 +131,11 @@ def make_command():
     )
 
     command.group("Folders")
-    command.string("run_dir", None, "Folder of this run (default: runs/UGATIT[_light]_NAME).")
+    command.string(
+        "run_dir",
+        None,
+        "Folder of this run (default: runs/UGATIT[_light]_NAME, with what is unusual in the model's name).",
+    )
     for name, text in FOLDERS.items():
         command.string(name, getattr(run, name), f"Name of the folder for {text}, inside the run folder.")
     return command
@@ -119,7 +148,7 @@ def main(arguments):
     if values is None:
         return 0
     try:
-        run = _run_config(values)
+        run = _run_config(command, values)
     except ValueError as error:
         raise UsageError(error) from error
     if values["phase"] == "test":
@@ -135,21 +164,33 @@ def _refuse(command, phase, *names):
         raise UsageError(f"{', '.join(given)} has no meaning with --phase {phase}.")
 
 
-def _run_config(values):
-    values = {("gp_ld" if name == "GP_ld" else name): value for name, value in values.items()}
+def _run_config(command, values):
+    values = dict(values)
+    if values["model"] == "cyclegan":
+        own = CYCLEGAN_TRAINING | {"n_res": 9 if values["img_size"] >= 256 else 6}
+        values |= {name: value for name, value in own.items() if not command.given(name)}
     parts = {
-        name: part(**{field.name: values[field.name] for field in dataclasses.fields(part)})
+        name: part(**{field.name: values[_flag(field.name)] for field in dataclasses.fields(part)})
         for name, part in (("model", ModelConfig), ("train", TrainConfig), ("data", DataConfig))
     }
     own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in parts]
     return RunConfig(**parts, **{name: values[name] for name in own})
 
 
+def _flag(field):
+    return _FLAGS.get(field, field)
+
+
 def _run_dir(values, run):
     if values["run_dir"]:
         return pathlib.Path(values["run_dir"])
-    dataset = re.sub(r"[^\w.-]+", "_", run.data.dataset)
-    return pathlib.Path("runs") / f"UGATIT{'_light' if run.model.light else ''}_{dataset}"
+    model = run.model
+    words = [model.title.replace("-", "")]
+    words += ["light"] * model.light
+    words += [model.norm] * (model.norm != "adalin")
+    words += [f"no_{name}" for name in ("cam_g", "cam_d") if not getattr(model, name)]
+    words.append(re.sub(r"[^\w.-]+", "_", run.data.dataset))
+    return pathlib.Path("runs") / "_".join(words)
 
 
 def _load_images(paths, size):
@@ -252,8 +293,9 @@ def _initialize(model, path):
 
     source = UGATIT.load(path, ema=False)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
-    unseen = {"smoothing", "img_size"} if model.config.light or source.config.light else {"smoothing"}
-    differences = [f"--{name} {theirs[name]}" for name in mine if name not in unseen and mine[name] != theirs[name]]
+    unseen = {"smoothing"} if model.gen_a2b.fixed_size and source.gen_a2b.fixed_size else {"smoothing", "img_size"}
+    others = [name for name in mine if name not in unseen and mine[name] != theirs[name]]
+    differences = [f"--{_flag(name)} {theirs[name]}" for name in others]
     if differences:
         raise UsageError(f"--init {path} holds another model. To begin from it, add: {' '.join(differences)}.")
     model.set_arrays(source.arrays(), path)
@@ -288,7 +330,8 @@ def _test(command, values, run):
     overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
     model = UGATIT.load(source, **overrides)
     mine, given = dataclasses.asdict(model.config), dataclasses.asdict(run.model)
-    others = [f"--{name} {mine[name]}" for name in mine if command.given(name) and given[name] != mine[name]]
+    asked = [name for name in mine if command.given(_flag(name)) and given[name] != mine[name]]
+    others = [f"--{_flag(name)} {mine[name]}" for name in asked]
     if others:
         raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
     size = model.config.img_size
@@ -303,7 +346,7 @@ def _test(command, values, run):
         pipeline.reading(pipeline.test_batches(dataset.test_a, size)),
         pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
         out_dir,
-        title=f"U-GAT-IT: {run.data.dataset}",
+        title=f"{model.config.title}: {run.data.dataset}",
         source_root_a=run.data.path / "testA",
         source_root_b=run.data.path / "testB",
     )

@@ -83,7 +83,7 @@ def _standard(model, description):
     table = _Table(
         {
             0: description["label"],
-            1: "Translates images, by U-GAT-IT (arXiv:1907.10830).",
+            1: "Translates images of one kind into images of another.",
             2: description["version"],
             3: subgraphs,
             4: "ugatit-tf",

@@ -63,18 +63,18 @@ class Signatures:
     def _translate(self, image):
         """The generator, behind a check whose words reach a client."""
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        if self.generator.light:
+        if self.generator.fixed_size is None:
             fits = (height % 4 == 0) & (width % 4 == 0) & (tf.minimum(height, width) >= 8)
             wanted = "a height and width that are multiples of 4 and at least 8"
         else:
-            fits = (height == self.generator.img_size) & (width == self.generator.img_size)
-            wanted = f"a height and width of {self.generator.img_size}"
+            fits = (height == self.generator.fixed_size) & (width == self.generator.fixed_size)
+            wanted = f"a height and width of {self.generator.fixed_size}"
         if None in image.shape[1:3]:
             check = tf.debugging.Assert(fits, [f"Images must have {wanted}; received", height, "x", width])
             with tf.control_dependencies([check]):
                 image = tf.identity(image)
-            if not self.generator.light:
-                image = tf.ensure_shape(image, (None, self.generator.img_size, self.generator.img_size, 3))
+            if self.generator.fixed_size is not None:
+                image = tf.ensure_shape(image, (None, self.generator.fixed_size, self.generator.fixed_size, 3))
         return self.generator(image, training=False)
 
     def _decode(self, content):

@@ -1,7 +1,9 @@
-"""The Keras layers that U-GAT-IT is made of."""
+"""The Keras layers that U-GAT-IT and its ablations are made of."""
 
+from ugatit_tf.layers.ada_in import AdaIN
 from ugatit_tf.layers.ada_lin import AdaLIN
 from ugatit_tf.layers.cam import CAM
+from ugatit_tf.layers.group_norm import GroupNorm
 from ugatit_tf.layers.instance_norm import InstanceNorm
 from ugatit_tf.layers.lin import LIN
 from ugatit_tf.layers.padding import ReflectPad2D
@@ -11,7 +13,9 @@ from ugatit_tf.layers.upsample import UpsampleConv2D
 __all__ = [
     "CAM",
     "LIN",
+    "AdaIN",
     "AdaLIN",
+    "GroupNorm",
     "InstanceNorm",
     "ReflectPad2D",
     "SpectralNormConv2D",

@@ -72,8 +72,7 @@ class CAM(keras.layers.Layer):
         kernel = self.kernel[:, :, :channels] * gap_weight + self.kernel[:, :, channels:] * gmp_weight
         attended = ops.conv(x, ops.cast(kernel, x.dtype), padding="valid") + ops.cast(self.bias, x.dtype)
         attended = self.activation(attended)
-        heatmap = ops.sum(ops.cast(attended, "float32"), axis=-1, keepdims=True)
-        return attended, ops.concatenate([gap_logit, gmp_logit], axis=-1), heatmap
+        return attended, ops.concatenate([gap_logit, gmp_logit], axis=-1), heatmap_of(attended)
 
     def _classify(self, dense, pooled, update):
         """The logit [N, 1] of a pooled map [N, C], and the weights [C, 1] that multiply the map."""
@@ -90,3 +89,8 @@ class CAM(keras.layers.Layer):
             "spectral_norm": self.spectral_norm,
             "activation": keras.activations.serialize(self.activation),
         }
+
+
+def heatmap_of(x):
+    """A map [N, H, W, C] summed over its channels: float32 [N, H, W, 1]."""
+    return ops.sum(ops.cast(x, "float32"), axis=-1, keepdims=True)

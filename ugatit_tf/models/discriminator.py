@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from ugatit_tf.layers import CAM, ReflectPad2D, SpectralNormConv2D
+from ugatit_tf.layers.cam import heatmap_of
 from ugatit_tf.models.network import Network
 
 
@@ -13,6 +14,7 @@ class Discriminator(Network):
     Args:
         flavor, ch, sn: see `ugatit_tf.ModelConfig`.
         levels: number of stride-2 convolutions: `n_dis - 1` in a global discriminator, `n_dis - 3` in a local one.
+        cam: attention; without it (ablation) the map goes on as it is.
         seed: decides the initial weights.
 
     Call:
@@ -20,8 +22,8 @@ class Discriminator(Network):
         training: run the spectral norm's power iteration first.
 
     Returns:
-        The logit map [N, h, w, 1], the CAM logits [N, 2] and the heatmap [N, h', w', 1]; float32. In `tf1`
-        h = h' = H / 2^levels; in `pytorch` each of the last two convolutions takes one row and column off.
+        The logit map [N, h, w, 1], the CAM logits [N, 2] (None without CAM) and the heatmap [N, h', w', 1]; float32.
+        In `tf1` h = h' = H / 2^levels; in `pytorch` each of the last two convolutions takes one row and column off.
 
     Raises:
         ValueError: the images are too small for this many levels.
@@ -29,7 +31,7 @@ class Discriminator(Network):
     Reference: paper, section 2.1.2; `discriminator_global`, `discriminator_local` (TF1), `Discriminator` (PyTorch).
     """
 
-    def __init__(self, flavor="tf1", ch=64, levels=5, sn=True, seed=0, name="discriminator", **kwargs):
+    def __init__(self, flavor="tf1", ch=64, levels=5, sn=True, cam=True, seed=0, name="discriminator", **kwargs):
         super().__init__(flavor, seed, name=name, **kwargs)
         self.ch = ch
         self.levels = levels
@@ -41,7 +43,7 @@ class Discriminator(Network):
         # TF1 keeps the size of a stride-1 convolution by padding 1 and 2; PyTorch pads 1 and 1.
         self.last_pad = ReflectPad2D(1, 2 if tf1 else 1, name="last_pad")
         self.last_conv = self._conv(ch * 2**levels, 1, name="last_conv")
-        self.cam = CAM(flavor, spectral_norm=sn, activation=leaky_relu, name="cam")
+        self.cam = CAM(flavor, spectral_norm=sn, activation=leaky_relu, name="cam") if cam else None
         self.logit_conv = self._conv(1, 1, use_bias=tf1, name="logit_conv")
 
         self.finish(smallest_image(levels))
@@ -52,6 +54,7 @@ class Discriminator(Network):
             "ch": self.ch,
             "levels": self.levels,
             "sn": self.sn,
+            "cam": self.cam is not None,
             "seed": self.seed,
             "name": self.name,
         }
@@ -67,7 +70,10 @@ class Discriminator(Network):
         for conv in self.convs:
             x = leaky_relu(conv(self.pad(x), **update))
         x = leaky_relu(self.last_conv(self.last_pad(x), **update))
-        x, cam_logit, heatmap = self.cam(x, update=training)
+        if self.cam is None:
+            cam_logit, heatmap = None, heatmap_of(x)
+        else:
+            x, cam_logit, heatmap = self.cam(x, update=training)
         logit = self.logit_conv(self.last_pad(x), **update)
         return ops.cast(logit, "float32"), cam_logit, heatmap
 

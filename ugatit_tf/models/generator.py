@@ -3,8 +3,31 @@
 import keras
 from keras import ops
 
-from ugatit_tf.layers import CAM, LIN, AdaLIN, InstanceNorm, ReflectPad2D, UpsampleConv2D
-from ugatit_tf.models.network import FLOAT32, Network
+from ugatit_tf.layers import CAM, LIN, AdaIN, AdaLIN, GroupNorm, InstanceNorm, ReflectPad2D, UpsampleConv2D
+from ugatit_tf.layers.cam import heatmap_of
+from ugatit_tf.models.network import FLOAT32, Network, check_size
+
+ADAPTIVE = ("adalin", "adain")
+
+
+def decoder_norm(kind, flavor, smoothing=True, relu=False, adaptive=True, name=None):
+    """A norm of the decoder: AdaLIN, or what an ablation has in its place (paper, section 4.3).
+
+    Args:
+        kind: one of `ugatit_tf.config.NORMS`. Among all but the first two, gamma (1) and beta (0) are weights.
+        flavor, smoothing, relu: see `AdaLIN`.
+        adaptive: whether gamma and beta can be given, as to residual blocks. Upsampling has LIN for AdaLIN, and
+            instance norm for AdaIN.
+    """
+    if adaptive and kind == "adalin":
+        return AdaLIN(flavor, smoothing and flavor == "tf1", relu, name=name)
+    if adaptive and kind == "adain":
+        return AdaIN(flavor, relu, name=name)
+    if kind == "adalin":
+        return LIN(flavor, relu, name=name)
+    if kind in ("adain", "in"):
+        return InstanceNorm("tf1", relu, by_rows=flavor == "pytorch", name=name)
+    return GroupNorm(1 if kind == "ln" else 32, relu, by_rows=flavor == "pytorch", name=name)
 
 
 class ConvNorm(keras.layers.Layer):
@@ -48,33 +71,35 @@ class ResBlock(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters, "flavor": self.flavor}
 
 
-class AdaLINResBlock(keras.layers.Layer):
-    """`x + f(x)` with two 3x3 convolutions and AdaLINs that share one gamma and beta.
+class DecoderBlock(keras.layers.Layer):
+    """`x + f(x)` with two 3x3 convolutions and two norms; AdaLINs (AdaINs) share one gamma and beta.
 
     Call:
         x: [N, H, W, C].
-        gamma, beta: float32, [N, C].
+        gamma, beta: float32, [N, C], for adaptive norms.
     """
 
-    def __init__(self, filters, flavor="tf1", smoothing=True, **kwargs):
+    def __init__(self, filters, flavor="tf1", smoothing=True, norm="adalin", **kwargs):
         super().__init__(autocast=False, **kwargs)  # gamma and beta stay float32
         self.filters = filters
         self.flavor = flavor
         self.smoothing = smoothing
+        self.norm = norm
         tf1 = flavor == "tf1"
         self.pad = ReflectPad2D(1, name="pad")
         self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1")
-        self.norm1 = AdaLIN(flavor, smoothing and tf1, relu=True, name="norm1")
+        self.norm1 = decoder_norm(norm, flavor, smoothing, relu=True, name="norm1")
         self.conv2 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv2")
-        self.norm2 = AdaLIN(flavor, smoothing and tf1, name="norm2")
+        self.norm2 = decoder_norm(norm, flavor, smoothing, name="norm2")
 
-    def call(self, x, gamma, beta):
-        y = self.norm1(self.conv1(self.pad(x)), gamma, beta)
-        return x + self.norm2(self.conv2(self.pad(y)), gamma, beta)
+    def call(self, x, gamma=None, beta=None):
+        style = () if gamma is None else (gamma, beta)
+        y = self.norm1(self.conv1(self.pad(x)), *style)
+        return x + self.norm2(self.conv2(self.pad(y)), *style)
 
     def get_config(self):
-        own = {"filters": self.filters, "flavor": self.flavor, "smoothing": self.smoothing}
-        return {**super().get_config(), **own}
+        names = ("filters", "flavor", "smoothing", "norm")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 class Generator(Network):
@@ -84,7 +109,8 @@ class Generator(Network):
     generator with the same configuration, take every variable exactly.
 
     Args:
-        flavor, light, ch, n_res, img_size, smoothing: see `ugatit_tf.ModelConfig`.
+        flavor, light, ch, n_res, img_size, smoothing, norm: see `ugatit_tf.ModelConfig`.
+        cam: attention; without it (ablation) the encoder's map goes on as it is.
         seed: decides the initial weights.
 
     Call:
@@ -92,6 +118,7 @@ class Generator(Network):
 
     Returns:
         The translated images in [-1, 1] [N, H, W, 3], the CAM logits [N, 2] and the heatmap [N, H/4, W/4, 1]; float32.
+        Without CAM the logits are None, and the heatmap is that of the encoder's map.
 
     Raises:
         ValueError: the images have a size that this generator cannot take.
@@ -107,6 +134,8 @@ class Generator(Network):
         n_res=4,
         img_size=256,
         smoothing=True,
+        norm="adalin",
+        cam=True,
         seed=0,
         name="generator",
         **kwargs,
@@ -117,6 +146,9 @@ class Generator(Network):
         self.n_res = n_res
         self.img_size = img_size
         self.smoothing = smoothing
+        self.norm = norm
+        self.adaptive = norm in ADAPTIVE
+        self.fixed_size = img_size if self.adaptive and not light else None
         tf1 = flavor == "tf1"
 
         # Encoder
@@ -125,24 +157,25 @@ class Generator(Network):
         self.encoder_blocks = [ResBlock(4 * ch, flavor, name=f"encoder_block_{i}") for i in range(n_res)]
 
         # Attention, and gamma and beta from its map
-        self.cam = CAM(flavor, name="cam")
-        self.hidden = [
-            keras.layers.Dense(4 * ch, activation="relu", use_bias=tf1, dtype=FLOAT32, name=f"hidden_{i}")
-            for i in range(2)
-        ]
-        self.gamma = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="gamma")
-        self.beta = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="beta")
+        self.cam = CAM(flavor, name="cam") if cam else None
+        if self.adaptive:
+            self.hidden = [
+                keras.layers.Dense(4 * ch, activation="relu", use_bias=tf1, dtype=FLOAT32, name=f"hidden_{i}")
+                for i in range(2)
+            ]
+            self.gamma = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="gamma")
+            self.beta = keras.layers.Dense(4 * ch, use_bias=tf1, dtype=FLOAT32, name="beta")
 
         # Decoder
         self.decoder_blocks = [
-            AdaLINResBlock(4 * ch, flavor, smoothing, name=f"decoder_block_{i}") for i in range(n_res)
+            DecoderBlock(4 * ch, flavor, smoothing, norm, name=f"decoder_block_{i}") for i in range(n_res)
         ]
         self.up = [UpsampleConv2D(ch * 2 ** (1 - i), use_bias=tf1, name=f"up_{i}") for i in range(2)]
-        self.up_norms = [LIN(flavor, relu=True, name=f"up_norm_{i}") for i in range(2)]
+        self.up_norms = [decoder_norm(norm, flavor, relu=True, adaptive=False, name=f"up_norm_{i}") for i in range(2)]
         self.out_pad = ReflectPad2D(3, name="out_pad")
         self.out_conv = keras.layers.Conv2D(3, 7, use_bias=tf1, name="out_conv")
 
-        self.finish(16 if light else img_size)
+        self.finish(self.fixed_size or 16)
 
     def get_config(self):
         return {
@@ -152,18 +185,33 @@ class Generator(Network):
             "n_res": self.n_res,
             "img_size": self.img_size,
             "smoothing": self.smoothing,
+            "norm": self.norm,
+            "cam": self.cam is not None,
             "seed": self.seed,
             "name": self.name,
         }
 
     def call(self, images, training=False):
-        self._check_size(images.shape)
+        check_size(images.shape, self.fixed_size)
         x = self.stem(ops.cast(images, self.compute_dtype))
         for block in (*self.down, *self.encoder_blocks):
             x = block(x)
 
-        x, cam_logit, heatmap = self.cam(x)
+        if self.cam is None:
+            cam_logit, heatmap = None, heatmap_of(x)
+        else:
+            x, cam_logit, heatmap = self.cam(x)
 
+        style = self._style(x) if self.adaptive else ()
+        for block in self.decoder_blocks:
+            x = block(x, *style)
+        for conv, norm in zip(self.up, self.up_norms, strict=True):
+            x = norm(conv(x))
+        x = self.out_conv(self.out_pad(x))
+        return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
+
+    def _style(self, x):
+        """gamma and beta, float32 [N, C], from the map behind the attention."""
         style = ops.cast(x, "float32")
         if self.light:
             style = ops.mean(style, axis=(1, 2))
@@ -171,42 +219,4 @@ class Generator(Network):
             style = ops.reshape(style, (-1, (self.img_size // 4) ** 2 * 4 * self.ch))  # in the order H, W, C
         for dense in self.hidden:
             style = dense(style)
-        gamma, beta = self.gamma(style), self.beta(style)
-
-        for block in self.decoder_blocks:
-            x = block(x, gamma, beta)
-        for conv, norm in zip(self.up, self.up_norms, strict=True):
-            x = norm(conv(x))
-        x = self.out_conv(self.out_pad(x))
-        return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
-
-    def copy(self):
-        """A generator of the same weights that computes in float32."""
-        copy = Generator.from_config(self.get_config())
-        for mine, other in zip(copy.variables, self.variables, strict=True):
-            mine.assign(other)
-        return copy
-
-    def suit_tflite(self):
-        """Pad by slices, which TFLite's fast kernels have, and sum by rows: one long sum in them loses digits."""
-        for layer in self._flatten_layers():
-            if isinstance(layer, ReflectPad2D):
-                layer.as_slices = True
-            elif isinstance(layer, AdaLIN | InstanceNorm | LIN):
-                layer.by_rows = True
-
-    def _check_size(self, shape):
-        for side, size in (("height", shape[1]), ("width", shape[2])):
-            if size is None:
-                continue
-            if not self.light and size != self.img_size:
-                raise ValueError(
-                    f"This full generator was built for {self.img_size} px: give images of that height and width, or "
-                    f"use a light generator, which takes any multiple of 4. Received images of shape {tuple(shape)}."
-                )
-            if size % 4 or size < 8:
-                below, above = max(8, size // 4 * 4), max(8, size // 4 * 4 + 4)
-                raise ValueError(
-                    f"The {side} must be a multiple of 4 and at least 8; received images of shape {tuple(shape)}. "
-                    f"Resize to {below}{f' or {above}' if above != below else ''}."
-                )
+        return self.gamma(style), self.beta(style)

@@ -1,4 +1,4 @@
-"""What the generator and the discriminator have in common: how they begin, and in which precision they compute."""
+"""What all networks have in common: how they begin, and in which precision they compute."""
 
 import math
 
@@ -58,6 +58,46 @@ class Network(keras.Model):
         for layer in self._flatten_layers():
             if layer.dtype_policy is not FLOAT32:
                 layer.dtype_policy = PRECISIONS[precision]
+
+    def copy(self):
+        """A network of the same weights that computes in float32."""
+        copy = type(self).from_config(self.get_config())
+        for mine, other in zip(copy.variables, self.variables, strict=True):
+            mine.assign(other)
+        return copy
+
+    def suit_tflite(self):
+        """Pad by slices, which TFLite's fast kernels have, and sum by rows: one long sum in them loses digits."""
+        for layer in self._flatten_layers():
+            for choice in ("as_slices", "by_rows"):
+                if hasattr(layer, choice):
+                    setattr(layer, choice, True)
+
+
+def check_size(shape, fixed_size=None):
+    """See that a generator can take images.
+
+    Args:
+        shape: of the images, [N, H, W, 3]; unknown sizes are None.
+        fixed_size: the one height and width that it takes, or None for any multiple of 4.
+
+    Raises:
+        ValueError: it cannot; says which size would do.
+    """
+    for side, size in (("height", shape[1]), ("width", shape[2])):
+        if size is None:
+            continue
+        if fixed_size not in (None, size):
+            raise ValueError(
+                f"This full generator was built for {fixed_size} px: give images of that height and width, or "
+                f"use a light generator, which takes any multiple of 4. Received images of shape {tuple(shape)}."
+            )
+        if size % 4 or size < 8:
+            below, above = max(8, size // 4 * 4), max(8, size // 4 * 4 + 4)
+            raise ValueError(
+                f"The {side} must be a multiple of 4 and at least 8; received images of shape {tuple(shape)}. "
+                f"Resize to {below}{f' or {above}' if above != below else ''}."
+            )
 
 
 FLOAT32 = keras.DTypePolicy("float32")

@@ -75,10 +75,11 @@ def device_report(model_config, train_config, gpus, cores):
     )
     if seconds < 3600:
         return report
-    smaller = dataclasses.replace(model_config, light=True, ch=max(1, model_config.ch // 2))
+    light = model_config.architecture == "ugatit"
+    smaller = dataclasses.replace(model_config, light=light, ch=max(1, model_config.ch // 2))
     with contextlib.suppress(ValueError):  # half the size can be too small for the discriminators
         smaller = dataclasses.replace(smaller, img_size=model_config.img_size // 8 * 4)
-    flags = [] if model_config.light else ["--light"]
+    flags = ["--light"] if light and not model_config.light else []
     flags += [
         f"--{name} {getattr(smaller, name)}"
         for name in ("img_size", "ch")

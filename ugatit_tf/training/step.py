@@ -1,17 +1,16 @@
 """One training step: D on the current generators' images, then G against the updated D (paper, section 3.2)."""
 
 import contextlib
+import functools
 
 import tensorflow as tf
 
 from ugatit_tf import losses
 from ugatit_tf.config import PENALTY_TYPES
 
-DEPTHS = ("global", "local")
-
 
 class TrainStep:
-    """The reference's step, in one `tf.function`.
+    """The reference's step, in one `tf.function`; CycleGAN's too, which has no CAM and one discriminator a domain.
 
     It computes what the official codes compute and saves work where the numbers stay the same: each generator runs
     once, on a batch of the images to translate and those of its target domain (translation and identity), for both
@@ -24,15 +23,17 @@ class TrainStep:
         config: `ugatit_tf.TrainConfig`.
         optimizer_g, optimizer_d: built on the trainable variables of the generators and of the discriminators.
         averages: pairs (average, variable), moved by `config.ema` after each generator update.
+        pools: an `ImagePool` of each domain, "a" and "b", or none.
         jit_compile: compile with XLA.
     """
 
-    def __init__(self, model, config, optimizer_g, optimizer_d, averages=(), jit_compile=False):
+    def __init__(self, model, config, optimizer_g, optimizer_d, averages=(), pools=None, jit_compile=False):
         self.model = model
         self.config = config
         self.optimizer_g = optimizer_g
         self.optimizer_d = optimizer_d
         self.averages = averages
+        self.pools = pools or {}
         self._names = {}
         self._function = tf.function(self._step, jit_compile=jit_compile, autograph=False)
 
@@ -64,7 +65,11 @@ class TrainStep:
         with _tape(self.model.generators.values()) as first_pass:
             fake_a2b, fake_b2a, direct = self._first_pass(real_a, real_b, update_generators)
             direct_loss = self._scaled(self._weighted(direct), self.optimizer_g)
-        terms = self._update_discriminators(real_a, real_b, fake_a2b, fake_b2a, step)
+        shown = {"a": fake_b2a, "b": fake_a2b}
+        for domain, pool in self.pools.items():
+            number = -1 - 2 * step - int(domain == "b")  # below 0: the gradient penalty draws by numbers from 0 on
+            shown[domain] = pool.exchange(shown[domain], tf.stack([self.config.seed, number]))
+        terms = self._update_discriminators(real_a, real_b, shown["b"], shown["a"], step)
         if update_generators:
             with tf.control_dependencies(list(terms.values())):  # the updated D
                 terms |= self._update_generators(real_a, real_b, fake_a2b, fake_b2a, first_pass, direct, direct_loss)
@@ -98,11 +103,11 @@ class TrainStep:
         parts = {
             "a2b": (
                 fake_a2b,
-                [self._adversarial_part("b", depth) for depth in DEPTHS] + [self._cycle_part("a", real_a, gen_b2a)],
+                [*self._adversarial_parts("b"), self._cycle_part("a", real_a, gen_b2a)],
             ),
             "b2a": (
                 fake_b2a,
-                [self._adversarial_part("a", depth) for depth in DEPTHS] + [self._cycle_part("b", real_b, gen_a2b)],
+                [*self._adversarial_parts("a"), self._cycle_part("b", real_b, gen_a2b)],
             ),
         }
         terms, into_fake, cycle_gradients, done = dict(direct), {"a2b": 0.0, "b2a": 0.0}, {}, []
@@ -135,32 +140,41 @@ class TrainStep:
         images_a, cam_a, _ = gen_b2a(tf.concat([real_b, real_a], 0), training=True)
         fake_a2b, identity_b2b = tf.split(images_b, 2)
         fake_b2a, identity_a2a = tf.split(images_a, 2)
-        return (
-            fake_a2b,
-            fake_b2a,
-            {
-                "g_identity_a": losses.l1(identity_a2a, real_a),
-                "g_identity_b": losses.l1(identity_b2b, real_b),
-                "g_cam_a": losses.cam_loss(*tf.split(cam_a, 2)),
-                "g_cam_b": losses.cam_loss(*tf.split(cam_b, 2)),
-            },
-        )
+        terms = {
+            "g_identity_a": losses.l1(identity_a2a, real_a),
+            "g_identity_b": losses.l1(identity_b2b, real_b),
+        }
+        for domain, cam_logit in (("a", cam_a), ("b", cam_b)):
+            if cam_logit is not None:
+                terms[f"g_cam_{domain}"] = losses.cam_loss(*tf.split(cam_logit, 2))
+                terms[f"hit_cam_{domain}"] = losses.hit_rate(*tf.split(cam_logit, 2), 0.0)
+        return fake_a2b, fake_b2a, terms
+
+    def _judges(self, domain):
+        """A domain's discriminators by depth: `global` and `local`, or CycleGAN's one, by no name."""
+        networks = self.model.discriminators.items()
+        return {name[4:-2]: network for name, network in networks if name.endswith(f"_{domain}")}
 
     def _discriminator_part(self, domain, real, fake, step):
         """Loss terms of one domain's discriminators, and their gradients."""
-        networks = [self.model.networks[f"dis_{depth}_{domain}"] for depth in DEPTHS]
-        terms = {}
-        with _tape(networks) as tape:
-            for depth, network in zip(DEPTHS, networks, strict=True):
+        judges, terms = self._judges(domain), {}
+        gan_type = self.config.gan_type
+        with _tape(judges.values()) as tape:
+            for depth, network in judges.items():
                 logit, cam_logit, _ = network(tf.concat([real, fake], 0), training=True)
-                for suffix, values in (("", logit), ("_cam", cam_logit)):
-                    terms[f"d_adv_{depth}{suffix}_{domain}"] = losses.discriminator_loss(
-                        self.config.gan_type, *tf.split(values, 2)
+                for suffix, values in _logits(logit, cam_logit):
+                    terms[_name("d_adv", depth, suffix, domain)] = losses.discriminator_loss(
+                        gan_type, *tf.split(values, 2)
                     )
-            if self.config.gan_type in PENALTY_TYPES:
-                terms |= self._penalties(domain, networks, real, fake, step)
+                if gan_type in losses.BOUNDARY:
+                    real_logit, fake_logit = tf.split(logit, 2)
+                    bound = losses.BOUNDARY[gan_type]
+                    terms[_name("hit_real", depth, domain)] = losses.share_above(real_logit, bound)
+                    terms[_name("hit_fake", depth, domain)] = 1.0 - losses.share_above(fake_logit, bound)
+            if gan_type in PENALTY_TYPES:
+                terms |= self._penalties(domain, judges.values(), real, fake, step)
             loss = self._scaled(self._weighted(terms), self.optimizer_d)
-        return terms, tape.gradient(loss, _variables(networks))
+        return terms, tape.gradient(loss, _variables(judges.values()))
 
     def _penalties(self, domain, networks, real, fake, step):
         """Gradient penalties on one interpolate an image, for logits and CAM logits of both depths."""
@@ -170,14 +184,15 @@ class TrainStep:
             fake = real + 0.5 * tf.math.reduce_std(real) * noise
         alpha = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
         between = real + alpha * (fake - real)
-        penalties = {"": 0.0, "_cam": 0.0}
+        penalties = {}
         for network in networks:
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(between)
                 logit, cam_logit, _ = network(between, training=False)
-            for suffix, values in (("", logit), ("_cam", cam_logit)):
-                penalties[suffix] += losses.gradient_penalty(self.config.gan_type, tape.gradient(values, between))
-        return {f"d_gp{suffix}_{domain}": self.config.gp_ld * value for suffix, value in penalties.items()}
+            for suffix, values in _logits(logit, cam_logit):
+                penalty = losses.gradient_penalty(self.config.gan_type, tape.gradient(values, between))
+                penalties[suffix] = penalties.get(suffix, 0.0) + penalty
+        return {_name("d_gp", suffix, domain): self.config.gp_ld * value for suffix, value in penalties.items()}
 
     def _part(self, terms_of, fake, networks):
         """Loss terms of a translated image, and the gradients at it and at the networks' weights."""
@@ -189,17 +204,18 @@ class TrainStep:
         into_fake, *gradients = tape.gradient(loss, [fake, *variables])
         return terms, into_fake, gradients
 
-    def _adversarial_part(self, domain, depth):
-        """What one discriminator says of a translated image: a function to loss terms, and no weights of G."""
+    def _adversarial_parts(self, domain):
+        """What each discriminator says of a translated image: functions to loss terms, and no weights of G."""
 
-        def terms_of(fake):
-            logit, cam_logit, _ = self.model.networks[f"dis_{depth}_{domain}"](fake, training=False)
+        def terms_of(fake, depth, network):
+            logit, cam_logit, _ = network(fake, training=False)
             return {
-                f"g_adv_{depth}_{domain}": losses.generator_loss(self.config.gan_type, logit),
-                f"g_adv_{depth}_cam_{domain}": losses.generator_loss(self.config.gan_type, cam_logit),
+                _name("g_adv", depth, suffix, domain): losses.generator_loss(self.config.gan_type, values)
+                for suffix, values in _logits(logit, cam_logit)
             }
 
-        return terms_of, ()
+        judges = self._judges(domain).items()
+        return [(functools.partial(terms_of, depth=depth, network=network), ()) for depth, network in judges]
 
     def _cycle_part(self, domain, real, gen_back):
         """How well a translated image comes back: a function to the loss term, and the generator it goes through."""
@@ -214,7 +230,12 @@ class TrainStep:
         weights = {"g_cycle": self.config.cycle_weight, "g_identity": self.config.identity_weight}
         weights |= {"g_cam": self.config.cam_weight, "g_adv": self.config.adv_weight}
         weights |= {"d_adv": self.config.adv_weight, "d_gp": self.config.adv_weight}
-        return tf.add_n([tf.zeros([]), *(weights["_".join(n.split("_")[:2])] * value for n, value in terms.items())])
+        weighted = [
+            weights["_".join(name.split("_")[:2])] * value
+            for name, value in terms.items()
+            if not name.startswith("hit_")
+        ]
+        return tf.add_n([tf.zeros([]), *weighted])
 
     def _scaled(self, loss, optimizer):
         return optimizer.scale_loss(loss) if self.config.precision == "float16" else loss
@@ -237,6 +258,15 @@ class TrainStep:
         with tf.control_dependencies([total]):
             optimizer.apply(gradients, variables)
         return {**sums, f"{player}_loss": total}
+
+
+def _name(*parts):
+    return "_".join(part for part in parts if part)
+
+
+def _logits(logit, cam_logit):
+    """What a discriminator says, by the suffix of its terms; without CAM it says one thing."""
+    return [("", logit)] if cam_logit is None else [("", logit), ("cam", cam_logit)]
 
 
 def _variables(networks):

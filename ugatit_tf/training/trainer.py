@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from ugatit_tf.config import TrainConfig
 from ugatit_tf.training.optimizer import Adam
+from ugatit_tf.training.pool import ImagePool
 from ugatit_tf.training.schedule import learning_rate
 from ugatit_tf.training.step import TrainStep
 
@@ -19,6 +20,7 @@ class Trainer:
     Attributes:
         steps: number of steps done.
         averages: with `config.ema`, the averaged generators by name (`gen_a2b`, `gen_b2a`), else empty.
+        pools: with `config.pool_size`, the `ImagePool` of each domain (`a`, `b`), else empty.
     """
 
     def __init__(self, model, config=None):
@@ -34,9 +36,13 @@ class Trainer:
             for name, network in self.averages.items()
             for average, variable in zip(network.variables, model.networks[name].variables, strict=True)
         ]
+        sizes = (config.pool_size, model.config.img_size)
+        self.pools = {domain: ImagePool(*sizes, f"pool_{domain}") for domain in "ab"} if config.pool_size else {}
         # On the CPU oneDNN's kernels beat XLA's (twice as fast here); on GPUs XLA fuses the norms.
         gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._train_step = TrainStep(model, config, self.optimizer_g, self.optimizer_d, pairs, jit_compile=gpu)
+        self._train_step = TrainStep(
+            model, config, self.optimizer_g, self.optimizer_d, pairs, self.pools, jit_compile=gpu
+        )
 
     def _optimizer(self, name, networks):
         optimizer = Adam(self.model.config.flavor, self.config.weight_decay, learning_rate=self.config.lr, name=name)
@@ -54,7 +60,10 @@ class Trainer:
         Returns:
             Every loss term by name, float32 scalars: unweighted terms `d_adv_{global,local}[_cam]_{a,b}`,
             `d_gp[_cam]_{a,b}` (times gp_ld), `g_adv_..`, `g_cycle_..`, `g_identity_..`, `g_cam_{a,b}`; weighted sums
-            `d_a`, `d_b`, `d_loss`, `g_a`, `g_b`, `g_loss`; TF1's L2 terms `d_reg`, `g_reg`, part of the losses.
+            `d_a`, `d_b`, `d_loss`, `g_a`, `g_b`, `g_loss`; TF1's L2 terms `d_reg`, `g_reg`, part of the losses; and
+            shares in [0, 1] to watch, no part of them: `hit_{real,fake}_{global,local}_{a,b}`, how often the
+            discriminator is right about its real and translated images, and `hit_cam_{a,b}`, the generator's CAM. A
+            CycleGAN has no `global`, `local` and `cam`.
             `g_*_a` are the terms of images of domain A: judged by its discriminators, or given back by its cycle.
 
         Raises:
@@ -103,7 +112,7 @@ class Trainer:
         self.steps = int(arrays["steps"])
 
     def _state(self):
-        """The variables beside the model's: both optimizers' (with their loss scale) and the averages."""
+        """The variables beside the model's: both optimizers' (with their loss scale), the averages and the pools."""
         named = [
             (f"{optimizer.name}/{index:04d}_{variable.name}", variable)
             for optimizer in (self.optimizer_g, self.optimizer_d)
@@ -111,6 +120,7 @@ class Trainer:
         ]
         for name, network in self.averages.items():
             named += [(f"ema/{name}/{v.path.partition('/')[2]}", v) for v in network.variables]
+        named += [(f"pool/{v.name.partition(':')[0]}", v) for pool in self.pools.values() for v in pool.variables]
         return named
 
 
