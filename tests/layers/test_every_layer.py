@@ -10,7 +10,9 @@ import tensorflow as tf
 from ugatit_tf.layers import (
     CAM,
     LIN,
+    AdaIN,
     AdaLIN,
+    GroupNorm,
     InstanceNorm,
     ReflectPad2D,
     SpectralNormConv2D,
@@ -26,6 +28,12 @@ CASES = {
         {"flavor": "pytorch", "smoothing": True, "relu": True, "by_rows": True, "epsilon": 1e-3},
         [MAP, VECTOR, VECTOR],
     ),
+    "ada_in": (
+        AdaIN,
+        {"flavor": "pytorch", "relu": True, "by_rows": True, "epsilon": 1e-3},
+        [MAP, VECTOR, VECTOR],
+    ),
+    "group_norm": (GroupNorm, {"groups": 1, "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
     "lin": (LIN, {"flavor": "pytorch", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
     "instance_norm": (InstanceNorm, {"flavor": "pytorch", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
     "instance_norm_tf1": (InstanceNorm, {"flavor": "tf1", "relu": True, "by_rows": True, "epsilon": 1e-3}, [MAP]),
@@ -117,16 +125,16 @@ def test_every_weight_has_a_gradient(layer_class, values, shapes, value_and_grad
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["ada_lin", "lin", "instance_norm", "instance_norm_tf1"])
+@pytest.mark.parametrize("name", ["ada_lin", "ada_in", "lin", "group_norm", "instance_norm", "instance_norm_tf1"])
 def test_norms_keep_statistics_in_float32(name, dtype, mixed):
     """A mean of 1000 with a spread of 4, which is one step of bfloat16 there: half sums would lose the spread."""
     layer_class, values, _ = CASES[name]
     x = tf.constant(1000 + 4 * np.random.default_rng(0).integers(-2, 3, (2, 16, 16, 3)), dtype)
     gamma, beta = tf.ones((2, 3)), tf.zeros((2, 3))
     layer = layer_class(**values, dtype=f"mixed_{dtype}")
-    y = layer(x, gamma, beta) if layer_class is AdaLIN else layer(x)
-    rho = {"ada_lin": 0.8, "lin": 0.0}.get(name, 1.0)
-    flavor = "pytorch" if name in ("ada_lin", "lin") else "tf1"
+    y = layer(x, gamma, beta) if layer_class in (AdaLIN, AdaIN) else layer(x)
+    rho = {"ada_lin": 0.8, "lin": 0.0, "group_norm": 0.0}.get(name, 1.0)
+    flavor = "pytorch" if name in ("ada_lin", "ada_in", "lin") else "tf1"
     expected = tf.nn.relu(mixed(tf.cast(x, tf.float32), rho, gamma, beta, flavor, epsilon=1e-3))
     # bfloat16 rounds the centred values and the results, which go up to 1.6, by 2^-8 of themselves
     np.testing.assert_allclose(tf.cast(y, tf.float64), expected, atol=2 * 1.6 * 2**-8)

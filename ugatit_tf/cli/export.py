@@ -12,8 +12,15 @@ import uuid
 
 from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, quiet
-from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.cli.start import (
+    add_official_flags,
+    find_data,
+    find_dataset,
+    find_gpus,
+    make_folder,
+    official_overrides,
+    quiet,
+)
 from ugatit_tf.weights.atomic import replacing
 
 FORMATS = {
@@ -55,8 +62,7 @@ def make_command():
     command.string("formats", "saved_model,dynamic_range", f"Separated by commas: {formats}.")
     command.choice("direction", "both", (*DIRECTIONS, "both"), "Which generators.")
     command.boolean("ema", True, "The averaged weights, of a run that kept an average (--ema of the training).")
-    command.boolean("smoothing", True, "AdaLIN smoothing of an official TF1 checkpoint, which cannot tell.")
-    command.integer("img_size", 256, "Training size of an official light checkpoint, which cannot tell.")
+    add_official_flags(command)
 
     command.group("Sizes")
     command.string("size", None, "TFLite: the images' size, 256 or, as height x width, 256x384 (default: as trained).")
@@ -87,7 +93,7 @@ def main(arguments):
     if missing:
         raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'ugatit-tf[export]'.")
     checkpoint = pathlib.Path(values["checkpoint"])
-    data = _data(values, checkpoint)
+    data = find_data(values, checkpoint, "the files are tried on its test images")
     out_dir = _out_dir(values, checkpoint)
 
     find_gpus()
@@ -95,9 +101,7 @@ def main(arguments):
 
     from ugatit_tf.ugatit import UGATIT
 
-    official = not checkpoint.is_dir() and checkpoint.suffix != ".npz"
-    overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
-    model = UGATIT.load(checkpoint, ema=values["ema"], **overrides)
+    model = UGATIT.load(checkpoint, ema=values["ema"], **official_overrides(command, values, checkpoint))
     if "pt" in formats and not (model.config.flavor == "pytorch" and model.config.official):
         kind = f"{model.config.flavor} flavor" if model.config.official else "kind that the official code lacks"
         raise UsageError(f"--formats pt is for U-GAT-IT of the pytorch flavor; {checkpoint} is of the {kind}.")
@@ -143,19 +147,6 @@ def _check(values):
     if not re.fullmatch(r"[\w.-]+", values["name"]):
         raise UsageError(f"--name may have letters, digits, _, - and . only; received {values['name']!r}.")
     return formats
-
-
-def _data(values, checkpoint):
-    """Where the test images are: what the flags say, else what the run was trained on."""
-    run_dir = checkpoint.parent.parent if checkpoint.suffix == ".npz" else checkpoint
-    config = run_dir / "config.json"
-    known = RunConfig.from_json(config.read_text(), config).data if config.is_file() else None
-    if not values["dataset"] and known is None:
-        raise UsageError(
-            f"{checkpoint} does not tell its dataset; the files are tried on its test images. Give --dataset."
-        )
-    default = known or DataConfig()
-    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir)
 
 
 def _out_dir(values, checkpoint):

@@ -10,6 +10,8 @@ from ugatit_tf.cli.flags import UsageError, fail
 
 COMMANDS = {
     "train": "train a model on two folders of images, or translate a dataset's test images with it",
+    "evaluate": "score translations: KID, FID and company, and the distance to the truth where it is known",
+    "compare": "score several runs on the same images: a table, and their pictures side by side",
     "export": "write a trained model as SavedModel and TFLite files, each proven equal to it",
     "translate": "translate the faces in photos, with a run or an exported file",
     "prepare": "make a dataset from your own photos, cut as they will be when they are translated",

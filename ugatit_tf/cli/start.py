@@ -1,10 +1,11 @@
-"""What several commands do first: start TensorFlow quietly, and find the images of a dataset."""
+"""What several commands do first: start TensorFlow quietly, and find a checkpoint and the images of a dataset."""
 
 import contextlib
 import os
 import sys
 
 from ugatit_tf.cli.flags import UsageError
+from ugatit_tf.config import DataConfig, RunConfig
 
 # Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
 _LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -77,3 +78,38 @@ def find_dataset(data, need):
     counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
     print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     return dataset
+
+
+def add_official_flags(command):
+    """Add the flags that say what official checkpoints cannot tell."""
+    command.boolean("smoothing", True, "AdaLIN smoothing of an official TF1 checkpoint, which cannot tell.")
+    command.integer("img_size", 256, "Training size of an official light checkpoint, which cannot tell.")
+
+
+def official_overrides(command, values, checkpoint):
+    """Of those flags the ones to hand to `UGATIT.load`: none for a checkpoint of ours, which knows."""
+    ours = checkpoint.is_dir() or checkpoint.suffix == ".npz"
+    return {name: values[name] for name in ("smoothing", "img_size") if not ours and command.given(name)}
+
+
+def find_data(values, checkpoint, what):
+    """Where the images are: what the flags say, else what the run was trained on.
+
+    Args:
+        values: with `dataset` and `data_dir`, None where not given.
+        checkpoint: a run folder or a checkpoint file.
+        what: to be done with the images, for the error.
+
+    Returns:
+        `ugatit_tf.config.DataConfig`.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    run_dir = checkpoint.parent.parent if checkpoint.suffix == ".npz" else checkpoint
+    config = run_dir / "config.json"
+    known = RunConfig.from_json(config.read_text(), config).data if config.is_file() else None
+    if not values["dataset"] and known is None:
+        raise UsageError(f"{checkpoint} does not tell its dataset; {what}. Give --dataset.")
+    default = known or DataConfig()
+    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir)

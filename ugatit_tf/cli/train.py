@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder
+from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides
 from ugatit_tf.config import (
     ARCHITECTURES,
     CYCLEGAN_TRAINING,
@@ -326,9 +326,7 @@ def _test(command, values, run):
 
     run_dir = _run_dir(values, run)
     source = pathlib.Path(values["checkpoint"] or run_dir)
-    official = not source.is_dir() and source.suffix != ".npz"
-    overrides = {name: values[name] for name in ("smoothing", "img_size") if official and command.given(name)}
-    model = UGATIT.load(source, **overrides)
+    model = UGATIT.load(source, **official_overrides(command, values, source))
     mine, given = dataclasses.asdict(model.config), dataclasses.asdict(run.model)
     asked = [name for name in mine if command.given(_flag(name)) and given[name] != mine[name]]
     others = [f"--{_flag(name)} {mine[name]}" for name in asked]

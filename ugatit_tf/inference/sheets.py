@@ -90,13 +90,14 @@ def sample_column(image, gen_there, gen_back):
     return np.stack([to_uint8(image), *identity_pictures, *translation_pictures, *cycle_pictures])
 
 
-def draw_sheet(columns, labels=True, across=False):
+def draw_sheet(columns, labels=True, across=False, names=ROWS):
     """Put the pictures of several images on one sheet.
 
     Args:
-        columns: uint8 [N,7,H,W,3], a `sample_column` for each image.
+        columns: uint8 [N,K,H,W,3], a `sample_column` for each image.
         labels: name the pictures in a margin (left out where a picture is smaller than 48 pixels).
         across: lay an image's pictures side by side, one row an image, instead of one column an image.
+        names: of the K pictures.
 
     Returns:
         A `PIL.Image`, RGB.
@@ -110,14 +111,14 @@ def draw_sheet(columns, labels=True, across=False):
 
     font = ImageFont.load_default(max(8, min(height, width) // 14))
     measure = ImageDraw.Draw(pictures)
-    boxes = [measure.multiline_textbbox((0, 0), name, font=font) for name in ROWS]
+    boxes = [measure.multiline_textbbox((0, 0), name, font=font) for name in names]
     pad = max(4, min(height, width) // 32)
     margin = pad * 2 + int(max(box[3] if across else box[2] for box in boxes))
     left, top = (0, margin) if across else (margin, 0)
     sheet = Image.new("RGB", (left + pictures.width, top + pictures.height), "white")
     sheet.paste(pictures, (left, top))
     draw = ImageDraw.Draw(sheet)
-    for row, name in enumerate(ROWS):
+    for row, name in enumerate(names):
         if across:
             place, anchor, align = ((row + 0.5) * width, margin - pad), "md", "center"
         else:

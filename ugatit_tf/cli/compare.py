@@ -1,0 +1,114 @@
+"""`ugatit compare`: the paper's table for one's own runs, and their pictures side by side."""
+
+import pathlib
+
+from ugatit_tf.cli import evaluate
+from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.start import find_data, find_dataset, find_gpus, make_folder
+from ugatit_tf.weights.atomic import replacing
+
+SUMMARY = """\
+Usage: ugatit compare RUN RUN ... [flags]
+
+Scores several runs (U-GAT-IT, its ablations, CycleGAN) on the same test images, as `ugatit evaluate` does, and prints
+one table. Each word is a run folder, whose newest checkpoint is taken, or a checkpoint (runs/x/checkpoint/best.npz);
+with the average of the weights where the run keeps one. Writes comparison.json, comparison.md (the tables), and
+a2b.png and b2a.png: the first test images, each run's translations side by side, and the truth where it is known.
+
+  ugatit compare runs/UGATIT_light_demo runs/CycleGAN_demo --features random
+
+A difference is worth something when it is several times the standard error behind the ±, which says how much the number
+would change with other test images; how much it would change with another --seed only a second run tells."""
+PICTURES = 8  # images of a sheet
+_SMALLEST = 128  # pixels of a picture on the sheet; smaller ones are enlarged
+
+
+def make_command():
+    """The command with all its flags."""
+    command = Command("compare", SUMMARY, words=True)
+    command.group("What to score")
+    command.string("dataset", None, "Whose test images are translated (default: the runs').")
+    command.string("data_dir", None, "Where the datasets are (default: the runs', or dataset).")
+    command.group("How")
+    evaluate.add_feature_flags(command)
+    command.string("out", "comparison", "Folder for what is written.")
+    return command
+
+
+def main(arguments):
+    """Run the command; returns the exit code."""
+    command = make_command()
+    values = command.parse(arguments)
+    if values is None:
+        return 0
+    sources = [pathlib.Path(word) for word in values["words"]]
+    if len(sources) < 2:
+        raise UsageError("Name two runs or more. See --help.")
+    data = {find_data(values, path, "its test images are translated") for path in sources}
+    if len({part.path.resolve() for part in data}) > 1:
+        raise UsageError(
+            f"The runs have several datasets: {', '.join(sorted(str(part.path) for part in data))}. "
+            "Say with --dataset whose test images they are to translate."
+        )
+    checkpoints = [_newest(path) for path in sources]
+    out = pathlib.Path(values["out"])
+
+    find_gpus()
+    from ugatit_tf.evaluation import report
+    from ugatit_tf.evaluation.score import Evaluator
+
+    sizes = {str(path): evaluate.image_size(path) for path in checkpoints}
+    if len(set(sizes.values())) > 1:
+        rows = ", ".join(f"{path}: {size} px" for path, size in sizes.items())
+        raise UsageError(f"Scores at several sizes say nothing of each other ({rows}). Compare runs of one size.")
+    dataset = find_dataset(data.pop(), need=("testA", "testB"))
+    size = next(iter(sizes.values()))
+    evaluator = Evaluator(evaluate.load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"])
+    records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
+    pictures = {direction: [evaluator.pictures(direction, PICTURES)] for direction in evaluate.DIRECTIONS}
+    names = _names(sources)
+    for name, path in zip(names, checkpoints, strict=True):
+        print(f"Scoring {path} ...", flush=True)
+        found, model = evaluate.score_checkpoint(evaluator, path, evaluate.DIRECTIONS, averaged_only=True)
+        records += [{**record, "label": name} for record in found]
+        for direction, columns in pictures.items():
+            columns.append(evaluator.pictures(direction, PICTURES, model.networks[f"gen_{direction}"]))
+
+    make_folder(out, "--out")
+    evaluate.show(records, out / "comparison.json")
+    with replacing(out / "comparison.md") as file:
+        file.write(report.markdown(records).encode())
+    for direction, columns in pictures.items():
+        titles = ["input", *names]
+        if evaluator.paired:
+            columns.append(evaluator.truths(direction, PICTURES))
+            titles.append("truth")
+        with replacing(out / f"{direction}.png") as file:
+            _draw(columns, titles).save(file, "PNG")
+    print(f"Pictures: {out / 'a2b.png'}, {out / 'b2a.png'}.")
+    return 0
+
+
+def _newest(path):
+    if not path.is_dir():
+        return path
+    found = evaluate.find_checkpoints(path)
+    if not found:
+        raise UsageError(f"{path} is no run with a checkpoint.")
+    return found[-1]
+
+
+def _names(paths):
+    """Short names for runs: the last part of the path that tells all of them apart, or the whole paths."""
+    short = [path.name if path.is_dir() else f"{path.parent.parent.name}, {path.stem}" for path in paths]
+    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+
+
+def _draw(columns, titles):
+    import numpy as np
+
+    from ugatit_tf.inference.sheets import draw_sheet
+
+    rows = np.stack(columns, axis=1)  # [N, K, H, W, 3]
+    factor = -(-_SMALLEST // rows.shape[2])
+    return draw_sheet(rows.repeat(factor, 2).repeat(factor, 3), across=True, names=titles)

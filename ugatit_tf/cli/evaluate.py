@@ -1,0 +1,231 @@
+"""`ugatit evaluate`: score a run's or a checkpoint's translations, or pictures that are there already."""
+
+import json
+import pathlib
+
+from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.start import (
+    add_official_flags,
+    find_data,
+    find_dataset,
+    find_gpus,
+    make_folder,
+    official_overrides,
+)
+from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.weights import archive
+from ugatit_tf.weights.atomic import replacing
+
+SUMMARY = """\
+Usage: ugatit evaluate RUN|CHECKPOINT [flags]                           (a run's newest checkpoint, or --all)
+       ugatit evaluate FOLDER --dataset NAME --direction a2b [flags]   (translations of testA)
+       ugatit evaluate FOLDER REFERENCE [flags]                        (two folders of images)
+
+Translates the dataset's test images in both directions and scores them: KID and FID to the real images of the other
+domain, precision, recall, density and coverage, and, where testA and testB hold the same things under the same names,
+L1, PSNR and SSIM to the truth. A run that keeps an average of its weights (--ema) is scored with both. The row
+"untranslated" is what the images get as they are. Shows a table; writes evaluation.json and, of steps, evaluation.png.
+
+  ugatit evaluate runs/UGATIT_light_selfie2anime
+  ugatit evaluate runs/UGATIT_light_selfie2anime --all --features random,my_network.tflite
+
+Values depend on the feature network, the image size and the number of images: compare what was scored alike."""
+DIRECTIONS = ("a2b", "b2a")
+
+
+def add_feature_flags(command):
+    """Add the flags that say with what images are scored."""
+    command.string(
+        "features",
+        "inception",
+        "Feature networks, separated by commas: inception (Keras's, fetched once), random (fixed random convolutions, "
+        "no download), or the path of a .keras file, a SavedModel or a .tflite file.",
+    )
+    command.boolean(
+        "paired",
+        None,
+        "Whether images of one name in testA and testB show the same thing (default: if every image has its namesake).",
+    )
+
+
+def make_command():
+    """The command with all its flags."""
+    command = Command("evaluate", SUMMARY, words=True)
+    command.group("What to score")
+    command.boolean("all", False, "All checkpoints of the run, with a plot of metric against step.")
+    command.choice("direction", "both", (*DIRECTIONS, "both"), "Which translations.")
+    command.string("dataset", None, "Whose test images are translated (default: the run's).")
+    command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    add_official_flags(command)
+    command.group("How")
+    add_feature_flags(command)
+    command.string("out", None, "Folder for what is written (default: evaluation in the run folder, or here).")
+    return command
+
+
+def main(arguments):
+    """Run the command; returns the exit code."""
+    command = make_command()
+    values = command.parse(arguments)
+    if values is None:
+        return 0
+    paths = [pathlib.Path(word) for word in values["words"]]
+    if len(paths) not in (1, 2):
+        raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See --help.")
+    is_run = len(paths) == 1 and not (paths[0].is_dir() and find_checkpoints(paths[0]) is None)
+    if values["all"] and not (is_run and paths[0].is_dir()):
+        raise UsageError("--all is for a run folder.")
+    out = pathlib.Path(values["out"] or (paths[0] / "evaluation" if is_run and paths[0].is_dir() else "evaluation"))
+
+    find_gpus()
+    if is_run:
+        records, held_out = _score_run(command, values, paths[0])
+    else:
+        records, held_out = [_score_folder(values, paths)], []
+    make_folder(out, "--out")
+    show(records, out / "evaluation.json")
+    if sum(record.get("step") is not None for record in records) > len(DIRECTIONS) or held_out:
+        from ugatit_tf.evaluation import report
+
+        with replacing(out / "evaluation.png") as file:
+            report.plot(records, held_out, file)
+        print(f"{out / 'evaluation.png'} shows the scores against the step.")
+    return 0
+
+
+def load_networks(values):
+    """The feature networks of `--features`."""
+    from ugatit_tf.evaluation.features import load_features
+
+    names = [name.strip() for name in values["features"].split(",") if name.strip()]
+    if not names:
+        raise UsageError("--features names none. See --help.")
+    return [load_features(name) for name in dict.fromkeys(names)]
+
+
+def find_checkpoints(run_dir):
+    """A run's checkpoints, oldest first, `best.npz` before them where there is one; None if it is no run folder."""
+    config = run_dir / "config.json"
+    run = RunConfig.from_json(config.read_text(), config) if config.is_file() else RunConfig()
+    folder = run_dir / run.checkpoint_dir
+    found = [*folder.glob("best.npz"), *archive.list_checkpoints(folder)]
+    return found if found or config.is_file() else None
+
+
+def image_size(path, overrides=None):
+    """The size in pixels that a checkpoint's model was made for."""
+    from ugatit_tf.ugatit import UGATIT
+
+    if path.suffix == ".npz":
+        return RunConfig.from_json(archive.read(path)[1], path).model.img_size
+    return UGATIT.load(path, **(overrides or {})).config.img_size
+
+
+def score_checkpoint(evaluator, path, directions, overrides=None, averaged_only=False):
+    """Score one checkpoint's generators, each with its own weights and with their average where it has one.
+
+    Args:
+        evaluator: `ugatit_tf.evaluation.score.Evaluator`.
+        path: of a checkpoint file, of a run or official.
+        directions: of `DIRECTIONS`.
+        overrides: for an official one, see `UGATIT.load`.
+        averaged_only: leave out the plain weights where there is an average.
+
+    Returns:
+        A list of records: what `Evaluator.score` gave, `label`, `weights`, `direction`, `checkpoint` and `step`; and
+        the model, with the last weights that were scored.
+    """
+    import tensorflow as tf
+
+    from ugatit_tf.ugatit import UGATIT
+
+    if path.suffix == ".npz":
+        arrays, text = archive.read(path)
+        run = RunConfig.from_json(text, path)
+        model, step = UGATIT(run.model), int(arrays["steps"])
+        kinds = ["raw", "ema"] if run.train.ema else ["raw"]
+        name = f"{'best, ' if path.stem == 'best' else ''}step {step}"
+    else:
+        model, arrays, step, kinds, name = UGATIT.load(path, **(overrides or {})), None, None, ["raw"], path.name
+    generators = {direction: tf.function(model.networks[f"gen_{direction}"]) for direction in directions}
+    records = []
+    for weights in kinds[-1:] if averaged_only else kinds:
+        if arrays is not None:
+            model.set_arrays(arrays, path, ema=weights == "ema")
+        for direction, generator in generators.items():
+            record = {"label": f"{name}, {weights}", "weights": weights, "direction": direction, "step": step}
+            records.append({**record, "checkpoint": str(path), **evaluator.score(direction, generator)})
+    return records, model
+
+
+def untranslated(evaluator, directions):
+    """Records of what images get as they are."""
+    same = {"label": "untranslated", "weights": "untranslated", "step": None}
+    return [{**same, "direction": direction, **evaluator.score(direction)} for direction in directions]
+
+
+def show(records, path):
+    """Print the tables and what they cannot bear, and write the records as JSON."""
+    from ugatit_tf.evaluation import report
+
+    records = sorted(records, key=lambda record: record["direction"])
+    print(f"\n{report.markdown(records)}")
+    with replacing(path) as file:
+        file.write(json.dumps(report.finite(records), indent=1).encode() + b"\n")
+    print(f"{path} has every number.")
+
+
+def _score_run(command, values, path):
+    """Records of a run folder or one checkpoint, and what the run logged of its held-out images."""
+    from ugatit_tf.evaluation.score import Evaluator
+
+    data = find_data(values, path, "its test images are translated")
+    held_out, checkpoints = [], [path]
+    if path.is_dir():
+        checkpoints = find_checkpoints(path) if values["all"] else find_checkpoints(path)[-1:]
+        if not checkpoints:
+            raise UsageError(f"{path} has no checkpoint yet.")
+        run = RunConfig.from_json((path / "config.json").read_text(), path / "config.json")
+        log = path / run.log_dir / "evaluation.jsonl"
+        held_out = [json.loads(line) for line in log.read_text().splitlines()] if values["all"] and log.exists() else []
+    overrides = official_overrides(command, values, path)
+    dataset = find_dataset(data, need=("testA", "testB"))
+    networks = load_networks(values)
+    size = image_size(checkpoints[-1], overrides)
+    evaluator = Evaluator(networks, dataset.test_a, dataset.test_b, size, values["paired"])
+    if evaluator.paired:
+        print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
+    directions = DIRECTIONS if values["direction"] == "both" else (values["direction"],)
+    records = untranslated(evaluator, directions)
+    for checkpoint in checkpoints:
+        print(f"Scoring {checkpoint} ...", flush=True)
+        records += score_checkpoint(evaluator, checkpoint, directions, overrides)[0]
+    return records, held_out
+
+
+def _score_folder(values, paths):
+    """The record of one folder of images, against another or against a dataset's test images."""
+    from ugatit_tf.data.images import find_images
+    from ugatit_tf.evaluation.score import score_folders
+
+    if len(paths) == 1:
+        if not values["dataset"] or values["direction"] == "both":
+            raise UsageError(
+                f"{paths[0]} is a folder of images, not a run: name a second folder to compare it with, or give "
+                "--dataset and --direction a2b (or b2a)."
+            )
+        domain = values["direction"][-1]
+        data = DataConfig(values["dataset"], values["data_dir"] or DataConfig().data_dir)
+        reference = getattr(find_dataset(data, need=(f"test{domain.upper()}",)), f"test_{domain}")
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError(f"{path} is no folder of images.")
+        found.append(find_images(path))
+        if not found[-1]:
+            raise UsageError(f"{path} has no images.")
+    if len(paths) == 2:
+        reference = found[1]
+    score = score_folders(load_networks(values), found[0], reference, values["paired"])
+    direction = values["direction"] if len(paths) == 1 else ""
+    return {"label": str(paths[0]), "weights": "", "direction": direction, "step": None, **score}

@@ -1,0 +1,1 @@
+"""Scoring translations: networks that turn images into features, and a cache of the features of real images."""

@@ -1,0 +1,233 @@
+"""Scores of translations: images go through the feature networks batch by batch, and features alone are kept."""
+
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from ugatit_tf.data import images, pipeline
+from ugatit_tf.evaluation.cache import cached_features
+from ugatit_tf.metrics import distances, pairs, sample_size
+from ugatit_tf.metrics.inception_score import inception_score
+from ugatit_tf.metrics.manifold import precision_recall_density_coverage
+
+DOMAINS = {"a2b": "ab", "b2a": "ba"}
+BATCH = 4
+_NEIGHBOURS = 5
+_SPLITS = 10
+
+
+class Evaluator:
+    """Scores translations of one set of images in each direction, on fixed real images.
+
+    Real images are resized to the generator's size, and both kinds rounded to grey levels, before they reach the
+    feature networks. Features of real images are cached on disk by content.
+
+    Args:
+        networks: list of `FeatureNetwork`.
+        paths_a, paths_b: files of the real images; translated are those of one domain, and compared those of the other.
+        size: side in pixels at which the generators work.
+        paired: see `find_truths`.
+
+    Attributes:
+        paired: whether the images are pairs.
+
+    Raises:
+        ValueError: see `find_truths`.
+    """
+
+    def __init__(self, networks, paths_a, paths_b, size, paired=None):
+        self.networks = networks
+        self.size = size
+        self._paths = {"a": list(paths_a), "b": list(paths_b)}
+        self._truths = {
+            direction: find_truths(self._paths[source], self._paths[target], paired)
+            for direction, (source, target) in DOMAINS.items()
+        }
+        self.paired = None not in self._truths.values()
+        self._real = {}
+
+    def score(self, direction, generator=None):
+        """The scores of a generator's translations.
+
+        Args:
+            direction: `"a2b"` or `"b2a"`.
+            generator: `ugatit_tf.models.Generator`, or a `tf.function` of one; None: images go untranslated.
+
+        Returns:
+            dict: `images` and `reference`, the numbers of both; `features`, for each network's name what `measure`
+            gives; and of pairs `pairs`, the mean `l1` (grey levels), `psnr` (dB) and `ssim` to the truth.
+        """
+        source, target = DOMAINS[direction]
+        batches = self._translations(self._paths[source], generator)
+        truths, distances_to_truth = self._truths[direction], []
+        if truths is not None:
+            batches = _comparing(batches, self._translations(truths), distances_to_truth)
+        translated = collect(self.networks, batches)
+        scores = {
+            network.name: measure(network, features, self._features(index, target), self._features(index, source))
+            for index, (network, features) in enumerate(zip(self.networks, translated, strict=True))
+        }
+        return _result(len(self._paths[source]), len(self._paths[target]), scores, distances_to_truth)
+
+    def pictures(self, direction, count, generator=None):
+        """The first translations (without a generator: the images themselves), uint8 [count, size, size, 3]."""
+        return np.concatenate(list(self._translations(self._paths[DOMAINS[direction][0]][:count], generator)))
+
+    def truths(self, direction, count):
+        """What the first translations should be, as `pictures` gives them; of paired images."""
+        return np.concatenate(list(self._translations(self._truths[direction][:count])))
+
+    def _translations(self, paths, generator=None):
+        for batch, _ in pipeline.reading(pipeline.test_batches(paths, self.size, BATCH)):
+            yield to_levels(batch if generator is None else generator(batch, training=False)[0])
+
+    def _features(self, index, domain):
+        """Features of a domain's real images, and class probabilities or None."""
+        if (index, domain) not in self._real:
+            network, paths = self.networks[index], self._paths[domain]
+
+            def compute():
+                return collect([network], self._translations(paths))[0]
+
+            self._real[index, domain] = cached_features(network, paths, compute, f"{self.size} px")
+        return self._real[index, domain]
+
+
+def score_folders(networks, translated, reference, paired=None):
+    """The scores of images that are there already, each in its own size.
+
+    Args:
+        networks: list of `FeatureNetwork`.
+        translated, reference: files of the images, and of the real ones they are compared with.
+        paired: see `find_truths`.
+
+    Returns:
+        As `Evaluator.score`; a truth is resized to the image.
+    """
+    found = collect(networks, (images.decode(path)[None] for path in translated))
+
+    def real(network):
+        def compute():
+            return collect([network], (images.decode(path)[None] for path in reference))[0]
+
+        return cached_features(network, reference, compute, "own size")
+
+    scores = {
+        network.name: measure(network, features, real(network))
+        for network, features in zip(networks, found, strict=True)
+    }
+    distances_to_truth = []
+    for path, truth in zip(translated, find_truths(translated, reference, paired) or (), strict=False):
+        image = images.decode(path)
+        expected = np.uint8(np.rint(pipeline.resize(images.decode(truth), image.shape[:2])))
+        distances_to_truth.append(_compare(image, expected))
+    return _result(len(translated), len(reference), scores, distances_to_truth)
+
+
+def measure(network, translated, reference, source=None):
+    """Every metric of one set of features.
+
+    Args:
+        network: the `FeatureNetwork` they are from.
+        translated, reference, source: (features, probabilities) of the translations, of the real images of their domain
+            and, where known, of the images that were translated.
+
+    Returns:
+        dict of float: `kid`, `kid_error`, `fid`, `precision`, `recall`, `density`, `coverage`; `mean_kid` and
+        `mean_kid_error` (see `metrics.distances.mean_kid`) with a source, `inception_score` and
+        `inception_score_error` with probabilities. `note`: the network's; `warnings`: lines on what the numbers cannot
+        bear.
+    """
+    features, probabilities = translated
+    count = min(len(features), len(reference[0]))
+    faults = [sample_size.shortfalls(name, count, network.dimension) for name in ("kid", "fid")]
+    target = distances.kid(features, reference[0])
+    scores = {"kid": target.value, "kid_error": target.standard_error, "fid": distances.fid(features, reference[0])}
+    if source is not None:
+        mean = distances.mean_kid(target, distances.kid(features, source[0]))
+        scores |= {"mean_kid": mean.value, "mean_kid_error": mean.standard_error}
+        faults.append(distances.MEAN_KID_WARNING)
+    if count > _NEIGHBOURS:
+        scores |= precision_recall_density_coverage(features, reference[0], _NEIGHBOURS)._asdict()
+        faults.append(sample_size.shortfalls("precision_recall_density_coverage", count))
+    if probabilities is not None and len(features) >= _SPLITS:
+        # Splits are runs of images: in another order than the files', which may be sorted by what they show.
+        order = np.random.default_rng(0).permutation(len(features))
+        found = inception_score(probabilities[order], _SPLITS)
+        scores |= {"inception_score": found.value, "inception_score_error": found.standard_error}
+        faults.append(sample_size.shortfalls("inception_score", len(features)))
+    scores = {name: float(value) for name, value in scores.items()}
+    return {**scores, "note": network.note, "warnings": [line for line in faults if line]}
+
+
+def collect(networks, batches):
+    """Features of images that are seen once and not kept.
+
+    Args:
+        networks: list of `FeatureNetwork`.
+        batches: uint8 [n, H, W, 3], one after the other.
+
+    Returns:
+        A list of (features [N, D], probabilities [N, K] or None), one for each network.
+    """
+    found = [[] for _ in networks]
+    for batch in batches:
+        for network, parts in zip(networks, found, strict=True):
+            parts.append(network(batch))
+    results = []
+    for parts in found:
+        features, probabilities = zip(*parts, strict=True)
+        results.append((np.concatenate(features), None if probabilities[0] is None else np.concatenate(probabilities)))
+    return results
+
+
+def find_truths(paths, others, paired=None):
+    """For each image the one that shows what its translation should be: its namesake, whatever the suffix.
+
+    Args:
+        paths, others: files of images.
+        paired: whether namesakes show the same thing; None: they do where each image has exactly one.
+
+    Returns:
+        Files among `others`, in the order of `paths`; None where images are not paired.
+
+    Raises:
+        ValueError: `paired`, but some image has no namesake, or several.
+    """
+    if paired is False:
+        return None
+    names = [os.path.splitext(pathlib.Path(path).name)[0] for path in paths]
+    named = {os.path.splitext(pathlib.Path(path).name)[0]: path for path in others}
+    if len(named) == len(others) and len(set(names)) == len(names) and set(names) <= set(named):
+        return [named[name] for name in names]
+    if paired:
+        raise ValueError(
+            "These images are no pairs: each needs exactly one of the same name in the other folder. Rename them, or "
+            "score them without --paired."
+        )
+    return None
+
+
+def to_levels(batch):
+    """Images in [-1, 1] as uint8 in [0, 255], rounded, as they are saved."""
+    return tf.cast(tf.clip_by_value(tf.round((batch + 1.0) * 127.5), 0.0, 255.0), tf.uint8).numpy()
+
+
+def _comparing(batches, truths, collected):
+    """The batches as they are; each image's distances to its truth are collected on the way."""
+    for batch, truth in zip(batches, truths, strict=True):
+        collected += [_compare(*pair) for pair in zip(batch, truth, strict=True)]
+        yield batch
+
+
+def _compare(image, truth):
+    return pairs.l1(image, truth), pairs.psnr(image, truth), pairs.ssim(image, truth)
+
+
+def _result(count, reference, scores, distances_to_truth):
+    result = {"images": count, "reference": reference, "features": scores}
+    if distances_to_truth:
+        result["pairs"] = dict(zip(("l1", "psnr", "ssim"), np.mean(distances_to_truth, 0).tolist(), strict=True))
+    return result
