@@ -29,6 +29,7 @@ setup(
         "numpy>=2.0",
         "pillow>=11.0",
         "absl-py>=2.1",
+        "matplotlib>=3.9",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -219,6 +219,8 @@ class RunConfig:
         print_freq: steps between sample sheets.
         save_freq: steps between checkpoints (a last one is written at the end).
         log_freq: steps between readings of the losses (progress line, TensorBoard, JSON lines).
+        eval_every: steps between scores of held-out images; 0: all training images are trained on.
+        features: the feature network that scores them.
         keep: number of checkpoints kept.
         checkpoint_dir, result_dir, log_dir, sample_dir: names of the folders inside the run folder.
     """
@@ -229,6 +231,8 @@ class RunConfig:
     print_freq: int = 1000
     save_freq: int = 1000
     log_freq: int = 50
+    eval_every: int = 0
+    features: str = "random"
     keep: int = 2
     checkpoint_dir: str = "checkpoint"
     result_dir: str = "results"
@@ -237,6 +241,7 @@ class RunConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "print_freq", "save_freq", "log_freq", "keep")
+        _at_least(self, 0, "eval_every")
         folders = ("checkpoint_dir", "result_dir", "log_dir", "sample_dir")
         for name in folders:
             value = getattr(self, name)
@@ -280,4 +285,8 @@ class RunConfig:
             mine, others = dataclasses.asdict(getattr(self, part)), dataclasses.asdict(getattr(other, part))
             mine.pop("data_dir", None)
             rows += [f"{name}: {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name]]
+        if bool(self.eval_every) != bool(other.eval_every):  # with it, some images are not trained on
+            rows.append(f"eval_every: {self.eval_every}, not {other.eval_every}")
+        elif self.eval_every and self.features != other.features:  # the best score so far is by those
+            rows.append(f"features: {self.features!r}, not {other.features!r}")
         return rows

@@ -14,7 +14,8 @@ MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "
 def _make_run(folder):
     """A run folder with a checkpoint, and its dataset with an image in every folder; returns flags that name them."""
     words = ["--run_dir", str(folder / "run"), "--data_dir", str(folder), "--dataset", "cats", "--iteration", "1"]
-    config = train._run_config(train.make_command().parse([*MODEL, *words, "--epoch", "1"]))
+    command = train.make_command()
+    config = train._run_config(command, command.parse([*MODEL, *words, "--epoch", "1"]))
     (folder / "run" / "checkpoint").mkdir(parents=True)
     (folder / "run" / "config.json").write_text(config.to_json())
     arrays = ugatit_tf.Trainer(ugatit_tf.UGATIT(config.model), config.train).arrays() | {"steps": np.int64(1)}

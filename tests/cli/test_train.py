@@ -53,7 +53,7 @@ def parse(*words):
 def test_flags_of_tf1_have_its_defaults():
     values = parse()
     assert {name: values[name] for name in TF1_DEFAULTS} == TF1_DEFAULTS
-    assert train._run_config(values).train.decay_start == 50 * 10000  # TF1's --decay_epoch 50
+    assert train._run_config(train.make_command(), values).train.decay_start == 50 * 10000  # TF1's --decay_epoch 50
 
 
 @pytest.mark.parametrize(

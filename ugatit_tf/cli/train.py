@@ -117,6 +117,13 @@ def make_command():
     command.integer("print_freq", run.print_freq, "Steps between sample sheets.")
     command.integer("save_freq", run.save_freq, "Steps between checkpoints.")
     command.integer("log_freq", run.log_freq, "Steps between two readings of the losses.")
+    command.integer(
+        "eval_every",
+        run.eval_every,
+        "Steps between scores (KID) of images that are held out for that: a tenth of the training images, at most 100 "
+        "of each domain. The best weights are kept as best.npz beside the last ones. 0: train on all images.",
+    )
+    command.string("features", run.features, "For --eval_every: random, inception or a file; see ugatit evaluate.")
     command.integer("keep", run.keep, "Number of checkpoints kept.")
     command.boolean(
         "resume", True, "Go on from the run folder's last checkpoint; with --noresume an old run is an error."
@@ -238,6 +245,10 @@ def _train(values, run):
         return 0
 
     dataset = find_dataset(run.data, need=("trainA", "trainB"))
+    evaluate = None
+    if run.eval_every:
+        dataset, held_out = dataset.hold_out()
+        print(f"Held out to be scored: {len(held_out.test_a)} of trainA, {len(held_out.test_b)} of trainB.")
     make_folder(run_dir, "--run_dir")
     _report_device(run, gpus)
     model = UGATIT(run.model, run.train.seed)
@@ -258,12 +269,14 @@ def _train(values, run):
 
     from ugatit_tf.data import pipeline
 
+    if run.eval_every:
+        evaluate = _held_out_scorer(held_out, run, trainer)
     batches = pipeline.reading(pipeline.train_batches(dataset, run.model, run.train, start=trainer.steps))
     draw = _sample_drawer(dataset, run.model.img_size, trainer)
     folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
     with Reporter(*folders, run.train.total_steps, start_step=trainer.steps) as reporter:
         try:
-            done = fit(trainer, batches, run, store, reporter, draw)
+            done = fit(trainer, batches, run, store, reporter, draw, evaluate)
         except tf.errors.ResourceExhaustedError as error:
             raise UsageError(
                 f"the device's memory does not hold this training ({error.message.partition(chr(10))[0]}). Smaller: "
@@ -271,6 +284,7 @@ def _train(values, run):
             ) from error
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
+        print(f"Scores: ugatit evaluate {run_dir}.")
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
@@ -314,6 +328,34 @@ def _sample_drawer(dataset, size, trainer):
         return {"a2b": sample_sheet(a, gen_a2b, gen_b2a), "b2a": sample_sheet(b, gen_b2a, gen_a2b)}
 
     return draw
+
+
+def _held_out_scorer(held_out, run, trainer):
+    """A function that scores the trainer's generators, and their averages, on held-out images."""
+    import tensorflow as tf
+
+    from ugatit_tf.evaluation.features import load_features
+    from ugatit_tf.evaluation.score import DOMAINS, Evaluator
+
+    network = load_features(run.features)
+    evaluator = Evaluator([network], held_out.test_a, held_out.test_b, run.model.img_size, paired=False)
+    kinds = {"": trainer.model.generators, "ema_": trainer.averages}
+    generators = {
+        f"{kind}kid_{direction}": (direction, tf.function(networks[f"gen_{direction}"]))
+        for kind, networks in kinds.items()
+        for direction in DOMAINS
+        if networks
+    }
+
+    def score():
+        scores = {
+            name: evaluator.score(direction, generator)["features"][network.name]["kid"]
+            for name, (direction, generator) in generators.items()
+        }
+        judged = [value for name, value in scores.items() if name.startswith("ema_") or not trainer.averages]
+        return sum(judged) / len(judged), scores
+
+    return score
 
 
 def _test(command, values, run):

@@ -277,6 +277,31 @@ class Dataset:
     test_b: list
     bad: list
 
+    def hold_out(self):
+        """Set training images aside, to score a training by: a tenth of each domain, at most 100 images.
+
+        Which ones follows from their names, so that they stay the same when the training is taken up again.
+
+        Returns:
+            Two `Dataset`s: one without those images, and one that has them, and them alone, as its test images.
+
+        Raises:
+            ValueError: there are too few images.
+        """
+        held = {}
+        for name in ("train_a", "train_b"):
+            paths = getattr(self, name)
+            count = min(100, len(paths) // 10)
+            if count < 4:
+                raise ValueError(
+                    f"A tenth of the training images is held out to be scored, which must be 4 or more of each domain; "
+                    f"{name} has {len(paths)} images. Train without --eval_every, or with 40 images or more."
+                )
+            held[name] = set(sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())[:count])
+        a, b = ([path for path in getattr(self, name) if path in chosen] for name, chosen in held.items())
+        rest = {name: [path for path in getattr(self, name) if path not in chosen] for name, chosen in held.items()}
+        return dataclasses.replace(self, **rest), dataclasses.replace(self, train_a=[], train_b=[], test_a=a, test_b=b)
+
     def training_images(self):
         """A line that says how many training images there are, and tells them by name, order and size from others."""
         digest = hashlib.sha256()

@@ -1,5 +1,6 @@
 """When checkpoints are written, kept and taken up again; `ugatit_tf.weights.archive` has the file format."""
 
+import math
 import pathlib
 
 import numpy as np
@@ -8,6 +9,7 @@ from ugatit_tf.config import RunConfig
 from ugatit_tf.weights import archive
 
 _IMAGES = "training images"
+_SCORE = "score"
 
 
 class NonFiniteError(ArithmeticError):
@@ -23,6 +25,21 @@ class NonFiniteError(ArithmeticError):
             "--lr or another --precision (float32, or bfloat16 instead of float16), and with --init from this run if "
             "it has a checkpoint."
         )
+
+
+def finite_arrays(trainer):
+    """The trainer's whole state, by name.
+
+    Raises:
+        NonFiniteError: an array holds infinity or not-a-number.
+    """
+    arrays = trainer.arrays()
+    bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if bad:
+        raise NonFiniteError(
+            f"Weights not finite after step {trainer.steps}: {', '.join(bad[:5])}{' ...' * (len(bad) > 5)}."
+        )
+    return arrays
 
 
 class CheckpointStore:
@@ -48,14 +65,36 @@ class CheckpointStore:
             NonFiniteError: an array holds infinity or not-a-number; nothing was written.
             OSError: it cannot be written; the earlier checkpoints are as they were.
         """
-        arrays = trainer.arrays()
-        bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-        if bad:
-            raise NonFiniteError(
-                f"Weights not finite after step {trainer.steps}: {', '.join(bad[:5])}{' ...' * (len(bad) > 5)}."
-            )
+        path = self._write(f"step-{trainer.steps:08d}.npz", finite_arrays(trainer))
+        for old in archive.list_checkpoints(self.folder)[: -self.run.keep]:
+            old.unlink()
+        for torn in self.folder.glob(".step-*.tmp"):  # left by a run that was killed while it wrote
+            torn.unlink()
+        return path
+
+    def save_best(self, trainer, score):
+        """Write `best.npz`: the weights and averages, without what only a training needs.
+
+        Args:
+            score: the lower, the better; it is kept with the weights.
+
+        Raises:
+            As `save`.
+        """
+        arrays = finite_arrays(trainer)
+        kept = {name: array for name, array in arrays.items() if not name.startswith(("optimizer_", "pool/"))}
+        return self._write("best.npz", {**kept, _SCORE: np.float64(score)})
+
+    def best_score(self):
+        """The score in `best.npz`; infinity where there is none."""
+        try:
+            return float(archive.read(self.folder / "best.npz")[0][_SCORE])
+        except (OSError, ValueError):
+            return math.inf
+
+    def _write(self, name, arrays):
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step-{trainer.steps:08d}.npz"
+        path = self.folder / name
         try:
             archive.write(path, {**arrays, _IMAGES: np.array(self.images)}, self.run.to_json())
         except OSError as error:
@@ -63,10 +102,6 @@ class CheckpointStore:
                 f"{path} cannot be written ({error.strerror}). The checkpoints from before are as they were: make "
                 "room, and give the same command again."
             ) from error
-        for old in archive.list_checkpoints(self.folder)[: -self.run.keep]:
-            old.unlink()
-        for torn in self.folder.glob(".step-*.tmp"):  # left by a run that was killed while it wrote
-            torn.unlink()
         return path
 
     def __bool__(self):

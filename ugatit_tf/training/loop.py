@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 
-from ugatit_tf.training.checkpoint import NonFiniteError
+from ugatit_tf.training.checkpoint import NonFiniteError, finite_arrays
+from ugatit_tf.training.health import judge
 from ugatit_tf.training.schedule import learning_rate
 
 
-def fit(trainer, batches, run, store, reporter, draw_samples):
+def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
     """Train until the configured number of steps, or until a signal asks to stop.
 
     Losses stay on the device and are read every `run.log_freq` steps, and before every checkpoint, so that no
@@ -23,6 +24,8 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
         store: `CheckpointStore`.
         reporter: `Reporter`.
         draw_samples: function without arguments, returning PIL images by name.
+        evaluate: function without arguments, returning a score (the lower, the better) and dict of name to float;
+            called every `run.eval_every` steps. The weights with the lowest score are kept beside the last ones.
 
     Returns:
         Whether all steps are done (otherwise a signal stopped them; either way the state is saved).
@@ -33,6 +36,7 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
     """
     total = run.train.total_steps
     unread, saved = [], trainer.steps
+    best = store.best_score() if evaluate else None
     began = time.monotonic()
     batches, failure = iter(batches), None
     with _signals() as stopping:
@@ -46,9 +50,10 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
             step = trainer.steps
 
             def due(freq, step=step):
-                return step % freq == 0 or step == total
+                return freq and (step % freq == 0 or step == total)
 
-            if due(run.log_freq) or due(run.save_freq) or due(run.print_freq) or stopping:
+            freqs = (run.log_freq, run.save_freq, run.print_freq, run.eval_every)
+            if any(due(freq) for freq in freqs) or stopping:
                 means = _read(unread, step)
                 rate = len(unread) / max(1e-9, time.monotonic() - began)
                 reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate)
@@ -57,6 +62,13 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
                     for name, picture in draw_samples().items():
                         reporter.images(step, name, picture)
                     reporter.rho(step, _rhos(trainer.model))
+                if evaluate and due(run.eval_every):
+                    finite_arrays(trainer)
+                    score, numbers = evaluate()
+                    reporter.evaluation(step, numbers, best=score < best)
+                    if score < best:
+                        store.save_best(trainer, score)
+                        best = score
                 if due(run.save_freq):
                     store.save(trainer)
                     saved = step
@@ -65,6 +77,10 @@ def fit(trainer, batches, run, store, reporter, draw_samples):
             if unread:
                 _read(unread, trainer.steps)
             store.save(trainer)
+    lines = judge(reporter.history(), _rhos(trainer.model), run.model.flavor, run.train.cam_weight)
+    if lines:
+        reporter.message("Health, from the last tenth of the steps:")
+        reporter.health(trainer.steps, lines)
     if failure:
         raise OSError(f"Stopped and saved at step {trainer.steps}: {failure}") from failure
     return trainer.steps >= total

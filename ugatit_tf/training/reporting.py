@@ -15,6 +15,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from ugatit_tf.training.health import GREY
+
 # What the progress line shows: a name, and the loss terms that are added up under it.
 _SHOWN = {
     "d": ("d_loss",),
@@ -149,6 +151,12 @@ def _write_session_start(log_dir, step):
         writer.write(event(wall_time=time.time(), step=step + 1, session_log=start).SerializeToString())
 
 
+def _tag(name, terms):
+    if name.startswith("hit_"):
+        return f"health/{name}"
+    return f"loss/{name}" if name in terms else name
+
+
 class Reporter:
     """Shows and records a training run; a context manager.
 
@@ -158,7 +166,7 @@ class Reporter:
 
     Args:
         run_dir: the run's folder.
-        log_dir: folder of `losses.jsonl` and of TensorBoard's events.
+        log_dir: folder of `losses.jsonl`, `evaluation.jsonl` and TensorBoard's events.
         sample_dir: folder of the sample sheets.
         total_steps: steps of the whole training.
         start_step: number of steps that were done before.
@@ -181,7 +189,9 @@ class Reporter:
         for folder in (self.run_dir, self.log_dir, self.sample_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self._losses_path = self.log_dir / "losses.jsonl"
-        _drop_lines_after(self._losses_path, start_step)
+        self._evaluation_path = self.log_dir / "evaluation.jsonl"
+        for path in (self._losses_path, self._evaluation_path):
+            _drop_lines_after(path, start_step)
         try:
             _write_session_start(self.log_dir, start_step)
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
@@ -272,7 +282,9 @@ class Reporter:
 
         with self._tensorboard(step):
             for name, value in numbers.items():
-                tf.summary.scalar(f"loss/{name}" if name in terms else name, value)
+                tf.summary.scalar(_tag(name, terms), value)
+                if name.startswith(("g_cycle", "g_identity")):
+                    tf.summary.scalar(f"health/{name[2:]}_grey_levels", GREY * value)
 
     def images(self, step, name, picture):
         """Save a sample sheet as `sample_dir/NAME_0001000.png` (whole or not at all), and show it in TensorBoard.
@@ -309,6 +321,35 @@ class Reporter:
                 tf.summary.histogram(name, values)
                 for suffix in ("min", "mean", "max"):
                     tf.summary.scalar(f"{name}_{suffix}", getattr(values, suffix)())
+
+    def evaluation(self, step, scores, best):
+        """Report the scores of held-out images: a line, one JSON line, and TensorBoard's scalars.
+
+        Args:
+            step: number of steps done.
+            scores: dict of name to float.
+            best: whether they are the best so far.
+        """
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self.message(f"step {step}: held out: {shown}{' (the best so far)' if best else ''}")
+        with self._tolerate(str(self._evaluation_path)):
+            _append(self._evaluation_path, (json.dumps({"step": int(step), **scores}) + "\n").encode())
+        with self._tensorboard(step):
+            for name, value in scores.items():
+                tf.summary.scalar(f"evaluation/{name}", value)
+
+    def health(self, step, lines):
+        """Show a training's health, one line a judgement, on the screen and in TensorBoard."""
+        for line in lines:
+            self.message(f"- {line}")
+        with self._tensorboard(step):
+            tf.summary.text("health/judgement", "\n".join(f"- {line}" for line in lines))
+
+    def history(self):
+        """What `losses` recorded since the training began, earlier sessions included: dicts with `step`."""
+        with contextlib.suppress(OSError), open(self._losses_path, "rb") as file:
+            return [record for line in file if (record := _parse_line(line)) is not None]
+        return []
 
     def message(self, text):
         """Print a line of its own; a progress line in place stays below it."""
