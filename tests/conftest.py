@@ -10,6 +10,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_features(tmp_path_factory):
+    """No test leaves anything in, or takes anything from, the cache of whoever runs it."""
+    os.environ["UGATIT_CACHE"] = str(tmp_path_factory.mktemp("features"))
+
+
 @pytest.fixture(scope="session")
 def tiny_generator():
     """A light generator of 32 px, every part of which shows in what it draws."""

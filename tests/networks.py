@@ -15,3 +15,14 @@ def draw_all(network):
         values = rng.normal(size=variable.shape) / fan_in**0.5
         variable.assign(np.clip(variable + values, 0, 1) if variable.name == "rho" else variable + values)
     return network
+
+
+def pass_through(cam):
+    """Give a CAM weights with which it gives the map back; spectral norm of tf1's form apart."""
+    channels = cam.bias.shape[0]
+    cam.kernel.assign(np.concatenate([np.eye(channels), np.zeros((channels, channels))])[None, None])
+    cam.bias.assign(np.zeros(channels))
+    cam.gap_fc.kernel.assign(np.ones((channels, 1)))
+    if cam.shared:  # the attention is by kernel + bias
+        cam.gap_fc.bias.assign([0.0])
+    cam.activation = lambda x: x

@@ -70,6 +70,36 @@ WRONG = [
     (ModelConfig, {"img_size": 64}, "n_dis=6 needs an img_size of at least 96; received 64. Use 96, or n_dis=5."),
     (ModelConfig, {"img_size": 20, "n_dis": 4}, "n_dis=4 needs an img_size of at least 24; received 20. Use 24 and"),
     (ModelConfig, {"flavor": "pytorch", "sn": False}, "sn=False exists in the tf1 flavor only"),
+    (ModelConfig, {"architecture": "stargan"}, "architecture must be one of ugatit, cyclegan; received 'stargan'"),
+    (ModelConfig, {"norm": "bn"}, "norm must be one of adalin, in, ln, adain, gn; received 'bn'"),
+    *(
+        (
+            ModelConfig,
+            {"architecture": "cyclegan", "img_size": size},
+            f"4 and, for CycleGAN, at least 24; received {size}.",
+        )
+        for size in (20, 26, 0)
+    ),
+    *(
+        (
+            ModelConfig,
+            {"architecture": "cyclegan", **values},
+            f"CycleGAN has no light, n_dis, smoothing, sn, norm, cam_g, cam_d; received {received}. Leave them out.",
+        )
+        for values, received in (
+            ({"light": True}, "light=True"),
+            ({"n_dis": 5}, "n_dis=5"),
+            ({"smoothing": False}, "smoothing=False"),
+            ({"sn": False}, "sn=False"),
+            ({"norm": "in"}, "norm='in'"),
+            ({"cam_g": False}, "cam_g=False"),
+            ({"cam_d": False}, "cam_d=False"),
+            ({"cam_d": False, "light": True}, "light=True, cam_d=False"),
+        )
+    ),
+    (ModelConfig, {"architecture": "cyclegan", "img_ch": 1}, "img_ch must be 3 (RGB); received 1"),
+    (ModelConfig, {"architecture": "cyclegan", "ch": 0}, "ch must be at least 1; received 0"),
+    (TrainConfig, {"pool_size": -1}, "pool_size must be at least 0; received -1"),
     (TrainConfig, {"gan_type": "wgan"}, f"gan_type must be one of {', '.join(GAN_TYPES)}; received 'wgan'"),
     (TrainConfig, {"precision": "half"}, "precision must be one of float32, bfloat16, float16; received 'half'"),
     *(
@@ -116,6 +146,47 @@ WRONG = [
 def test_wrong_values(part, values, message):
     with pytest.raises(ValueError, match=".*".join(map(re.escape, message.split(".*")))):
         part(**values)
+
+
+def test_a_cyclegan_takes_what_its_networks_take():
+    """Where U-GAT-IT's discriminators would need 96 px and a flavor has its own norms, it is free."""
+    for values in ({"img_size": 24}, {"img_size": 128, "n_res": 6}, {"flavor": "pytorch"}):
+        assert ModelConfig(architecture="cyclegan", **values).title == "CycleGAN"
+
+
+@pytest.mark.parametrize(
+    ("values", "official"),
+    [
+        ({}, True),
+        ({"flavor": "pytorch", "light": True, "ch": 8, "smoothing": False}, True),
+        ({"architecture": "cyclegan"}, False),
+        *(({"norm": norm}, False) for norm in ("in", "ln", "adain", "gn")),
+        ({"cam_g": False}, False),
+        ({"cam_d": False}, False),
+    ],
+)
+def test_what_the_official_codes_have(values, official):
+    config = ModelConfig(**values)
+    assert config.official is official
+    assert config.title == ("CycleGAN" if "architecture" in values else "U-GAT-IT")
+
+
+def test_a_file_from_before_the_baseline_and_the_ablations_is_a_u_gat_it():
+    values = dataclasses.asdict(RUN)
+    for part, names in (("model", ("architecture", "norm", "cam_g", "cam_d")), ("train", ("pool_size",))):
+        for name in names:
+            del values[part][name]
+    for name in ("eval_every", "features"):
+        del values[name]
+    run = RunConfig.from_json(json.dumps(values), "memory")
+    assert run == RUN
+    assert (run.model.architecture, run.model.norm, run.model.cam_g, run.model.cam_d) == (
+        "ugatit",
+        "adalin",
+        True,
+        True,
+    )
+    assert (run.train.pool_size, run.eval_every) == (0, 0)
 
 
 @pytest.mark.parametrize(("n_dis", "img_size"), [(4, 24), (5, 48), (6, 96), (7, 192)])

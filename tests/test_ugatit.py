@@ -1,15 +1,33 @@
-"""UGATIT: loading runs, with and without their average, and what it refuses."""
+"""UGATIT, CycleGAN and the ablations: their networks, loading runs, with and without average, and what is refused."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 import ugatit_tf
+from ugatit_tf.models import PatchGAN, ResNetGenerator
 from ugatit_tf.weights import archive
 
 MODEL = ugatit_tf.ModelConfig(light=True, ch=2, n_res=1, n_dis=4, img_size=24)
+CYCLEGAN = ugatit_tf.ModelConfig(architecture="cyclegan", ch=2, n_res=1, img_size=24)
+ABLATIONS = [
+    dataclasses.replace(MODEL, **values)
+    for values in (
+        {"norm": "in", "cam_g": False},
+        {"norm": "ln", "cam_d": False, "light": False},
+        {"norm": "adain", "flavor": "pytorch"},
+        {"norm": "gn", "cam_g": False, "cam_d": False},
+    )
+]
+
+
+def name_of(config):
+    """What makes a configuration another, for the names of tests."""
+    defaults = dataclasses.asdict(MODEL)
+    return " ".join(f"{k}={v}" for k, v in dataclasses.asdict(config).items() if v != defaults[k])
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +90,57 @@ def test_six_networks_with_unique_names_and_their_counts():
     variables = [v for network in model.networks.values() for v in network.variables]
     assert len(model.arrays()) == len(variables)
     assert model.count_params()["gen_a2b"] == sum(v.numpy().size for v in model.gen_a2b.trainable_variables)
+
+
+def test_a_cyclegan_has_four_networks():
+    """Two generators of the blocks asked for and one discriminator a domain; each draws weights of its own."""
+    model = ugatit_tf.UGATIT(dataclasses.replace(CYCLEGAN, n_res=2), seed=3)
+    assert list(model.networks) == ["gen_a2b", "gen_b2a", "dis_a", "dis_b"]
+    assert list(model.generators) == ["gen_a2b", "gen_b2a"]
+    assert list(model.discriminators) == ["dis_a", "dis_b"]
+    for name, network in model.networks.items():
+        assert type(network) is (ResNetGenerator if name.startswith("gen") else PatchGAN)
+        assert getattr(model, name) is network
+        assert network.ch == 2
+    assert [(len(net.blocks), net.img_size) for net in model.generators.values()] == [(2, 24), (2, 24)]
+    kernels = [net.stem.kernel if "gen" in name else net.convs[0].kernel for name, net in model.networks.items()]
+    other = ugatit_tf.UGATIT(CYCLEGAN, seed=4)
+    kernels += [net.stem.kernel if "gen" in name else net.convs[0].kernel for name, net in other.networks.items()]
+    assert len({kernel.numpy().tobytes() for kernel in kernels}) == 8
+
+
+@pytest.mark.parametrize("config", [CYCLEGAN, *ABLATIONS], ids=name_of)
+def test_baseline_and_ablations_come_back_from_their_checkpoint(tmp_path, config):
+    """Configuration, networks and every array; no official code could read them."""
+    rng, path = np.random.default_rng(0), tmp_path / "step-00000001.npz"
+    model = ugatit_tf.UGATIT(config)
+    expected = {name: rng.normal(size=array.shape).astype("float32") for name, array in model.arrays().items()}
+    assert len(expected) == sum(len(network.variables) for network in model.networks.values())
+    archive.write(path, expected, ugatit_tf.RunConfig(model=config).to_json())
+    again = ugatit_tf.UGATIT.load(path)
+    assert again.config == config
+    assert list(again.arrays()) == list(expected)
+    for name, array in again.arrays().items():
+        assert array.tobytes() == expected[name].tobytes(), name
+    if config.architecture == "ugatit":
+        assert {(net.norm, net.cam is not None) for net in again.generators.values()} == {(config.norm, config.cam_g)}
+        assert {net.cam is not None for net in again.discriminators.values()} == {config.cam_d}
+    with pytest.raises(ValueError, match=r"U-GAT-IT's networks alone, with AdaLIN and CAM; .*norm='.*step-\*\.npz"):
+        again.save_pt(tmp_path / "x.pt")
+    assert not (tmp_path / "x.pt").exists()
+
+
+def test_a_checkpoint_from_before_the_baseline_and_the_ablations(run_dir, expected, tmp_path):
+    """Its configuration lacks their fields, and means U-GAT-IT."""
+    arrays, text = archive.read(run_dir / "kept" / "step-00000005.npz")
+    values = json.loads(text)
+    for name in ("architecture", "norm", "cam_g", "cam_d"):
+        del values["model"][name]
+    del values["train"]["pool_size"], values["eval_every"], values["features"]
+    archive.write(tmp_path / "step-00000005.npz", arrays, json.dumps(values))
+    model = ugatit_tf.UGATIT.load(tmp_path / "step-00000005.npz", ema=False)
+    assert model.config == MODEL
+    assert all(np.array_equal(array, expected[name]) for name, array in model.arrays().items())
 
 
 def test_a_torn_newest_checkpoint_is_passed_over_and_said(run_dir, expected, tmp_path):

@@ -49,7 +49,8 @@ class ModelConfig:
             the paper for images of 256 px and more, else 6.
         n_dis: depth of the discriminators: `n_dis - 1` stride-2 levels in the global one, `n_dis - 3`
             in the local one.
-        img_size: training resolution in pixels, a multiple of 4. A full generator works at this size only.
+        img_size: training resolution in pixels, a multiple of 4. A full generator with AdaLIN or AdaIN works at this
+            size only.
         img_ch: image channels; the networks are defined for 3.
         smoothing: TF1's AdaLIN smoothing, `clip(rho - 0.1, 0, 1)` in the forward pass (`tf1` only).
         sn: spectral normalisation in the discriminators.
@@ -80,10 +81,10 @@ class ModelConfig:
         _one_of("norm", self.norm, NORMS)
         _at_least(self, 1, "ch", "n_res")
         _at_least(self, 4, "n_dis")
+        _require(self.img_ch == 3, f"img_ch must be 3 (RGB); received {self.img_ch}.")
         if self.architecture == "cyclegan":
             self._check_cyclegan()
             return
-        _require(self.img_ch == 3, f"img_ch must be 3 (RGB); received {self.img_ch}.")
         smallest, deepest = 3 * 2 ** (self.n_dis - 1), (self.img_size // 3).bit_length()
         below = self.img_size // 4 * 4
         near = [str(size) for size in (below, below + 4) if size >= smallest] or [str(smallest)]
@@ -106,10 +107,10 @@ class ModelConfig:
             self.img_size % 4 == 0 and self.img_size >= 24,
             f"img_size must be a multiple of 4 and, for CycleGAN, at least 24; received {self.img_size}.",
         )
-        own = ("light", "n_dis", "smoothing", "sn", "norm", "cam_g", "cam_d", "img_ch")
+        own = ("light", "n_dis", "smoothing", "sn", "norm", "cam_g", "cam_d")
         fields = {field.name: field.default for field in dataclasses.fields(self)}
         given = [f"{name}={getattr(self, name)!r}" for name in own if getattr(self, name) != fields[name]]
-        _require(not given, f"CycleGAN has no {', '.join(own[:-1])}; received {', '.join(given)}. Leave them out.")
+        _require(not given, f"CycleGAN has no {', '.join(own)}; received {', '.join(given)}. Leave them out.")
 
     @property
     def title(self):

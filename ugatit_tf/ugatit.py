@@ -92,16 +92,16 @@ class UGATIT:
             OSError: the file cannot be written; what was at `path` is unchanged.
         """
         path = pathlib.Path(path)
+        if not self.config.official:
+            raise ValueError(
+                "The official .pt holds U-GAT-IT's networks alone, with AdaLIN and CAM; this model is "
+                f"{self.config}. Keep its run's step-*.npz."
+            )
         if self.config.flavor != "pytorch":
             raise ValueError(
                 f"Only the pytorch flavor fits the official .pt; this model is of the {self.config.flavor} flavor, "
                 "with other weights (biases, gamma and beta of instance norms, one CAM layer for both logits). "
                 "Keep its run's step-*.npz, or save one generator with gen_a2b.save_weights('gen_a2b.weights.h5')."
-            )
-        if not self.config.official:
-            raise ValueError(
-                "The official .pt holds U-GAT-IT's networks alone, with AdaLIN and CAM; this model is "
-                f"{self.config}. Keep its run's step-*.npz."
             )
         if path.suffix not in _PT_SUFFIXES:
             raise ValueError(

@@ -1,16 +1,20 @@
 """The command line: flags that mean what they say, mistakes that end in one clear message, and TF1's defaults."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
+from ugatit_tf.config import ModelConfig, TrainConfig
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -54,6 +58,64 @@ def test_flags_of_tf1_have_its_defaults():
     values = parse()
     assert {name: values[name] for name in TF1_DEFAULTS} == TF1_DEFAULTS
     assert train._run_config(train.make_command(), values).train.decay_start == 50 * 10000  # TF1's --decay_epoch 50
+
+
+def configured(*words):
+    command = train.make_command()
+    return train._run_config(command, command.parse(list(words)))
+
+
+@pytest.mark.parametrize(("img_size", "n_res"), [(128, 6), (252, 6), (256, 9), (512, 9)])
+def test_a_cyclegan_has_its_authors_settings(img_size, n_res):
+    """Appendix 7.2 of its paper, and the defaults of the authors' PyTorch code; all else as for U-GAT-IT."""
+    run = configured("--model", "cyclegan", "--img_size", str(img_size))
+    assert run.model == ModelConfig(architecture="cyclegan", img_size=img_size, n_res=n_res)
+    assert run.train == TrainConfig(lr=2e-4, identity_weight=5.0, weight_decay=0.0, pool_size=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),  # the first of each two: what U-GAT-IT has by default
+    [
+        *(("lr", 1e-4), ("lr", 3e-4), ("identity_weight", 10.0), ("identity_weight", 0.0)),
+        *(
+            ("weight_decay", 1e-4),
+            ("weight_decay", 1.0),
+            ("pool_size", 0),
+            ("pool_size", 7),
+            ("n_res", 4),
+            ("n_res", 2),
+        ),
+    ],
+)
+def test_what_is_said_goes_before_a_cyclegans_settings(name, value):
+    run, preset = configured("--model", "cyclegan", f"--{name}", str(value)), configured("--model", "cyclegan")
+    changed = {**dataclasses.asdict(preset.model), **dataclasses.asdict(preset.train), name: value}
+    assert {**dataclasses.asdict(run.model), **dataclasses.asdict(run.train)} == changed
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ("", "UGATIT_selfie2anime"),
+        ("--light", "UGATIT_light_selfie2anime"),
+        ("--model ugatit --norm adalin --cam_g --cam_d", "UGATIT_selfie2anime"),
+        ("--model cyclegan", "CycleGAN_selfie2anime"),
+        ("--norm in", "UGATIT_in_selfie2anime"),
+        ("--norm ln", "UGATIT_ln_selfie2anime"),
+        ("--norm adain", "UGATIT_adain_selfie2anime"),
+        ("--norm gn --light", "UGATIT_light_gn_selfie2anime"),
+        ("--cam_g False", "UGATIT_no_cam_g_selfie2anime"),
+        ("--nocam_d", "UGATIT_no_cam_d_selfie2anime"),
+        ("--nocam_d --nocam_g --norm in", "UGATIT_in_no_cam_g_no_cam_d_selfie2anime"),
+        ("--model cyclegan --dataset tfds:cycle_gan/maps", "CycleGAN_tfds_cycle_gan_maps"),
+        ("--model cyclegan --run_dir x/y", "x/y"),
+    ],
+)
+def test_each_kind_of_model_has_its_folder(words, folder):
+    command = train.make_command()
+    values = command.parse(words.split())
+    expected = pathlib.Path(folder) if "/" in folder else pathlib.Path("runs") / folder
+    assert train._run_dir(values, train._run_config(command, values)) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,6 +162,15 @@ def test_what_is_not_understood_is_an_error(words, message):
         (["--log_dir", "/tmp/logs"], "log_dir names a folder inside the run folder, such as 'log'"),
         (["--log_dir", "results"], "must differ"),
         (["--ema", "1"], "or a decay such as 0.999"),
+        (
+            ["--model", "cyclegan", "--light"],
+            "CycleGAN has no light, n_dis, smoothing, sn, norm, cam_g, cam_d; received",
+        ),
+        (["--model", "cyclegan", "--norm", "in", "--nocam_g"], "received norm='in', cam_g=False. Leave them out."),
+        (["--model", "cyclegan", "--img_size", "20"], "for CycleGAN, at least 24; received 20"),
+        (["--model", "pix2pix"], "ugatit|cyclegan"),
+        (["--norm", "bn"], "adalin|in|ln|adain|gn"),
+        (["--pool_size", "-1"], "pool_size must be at least 0; received -1"),
         (["--checkpoint", "x"], "--checkpoint has no meaning with --phase train"),
         (["--phase", "test", "--dry_run"], "--dry_run has no meaning with --phase test"),
     ],
@@ -131,6 +202,18 @@ def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, 
     assert json.loads(config)["train"]["iteration"] == 7
     assert "gen_a2b" in counts
     assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
+    assert main(["train", "--dry_run", *cyclegan_flags]) == 0
+    config, _, counts = capsys.readouterr().out.partition("Weights:")
+    values = json.loads(config)
+    assert (values["model"]["architecture"], values["model"]["n_res"], values["train"]["pool_size"]) == (
+        "cyclegan",
+        1,
+        50,
+    )
+    assert [line.split()[0] for line in counts.splitlines() if line] == ["gen_a2b", "gen_b2a", "dis_a", "dis_b", "all"]
 
 
 MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
@@ -173,6 +256,53 @@ def test_init_of_a_run_that_has_begun_is_passed_over_in_words(run, capsys):
     assert "All steps are done" in output
 
 
+@pytest.mark.parametrize("baseline_holds", [True, False])
+def test_init_from_another_architecture_names_the_flags_that_fit(
+    baseline_holds, make_run, cyclegan_flags, tmp_path, capsys
+):
+    """With them added to those that were given, the weights fit."""
+    theirs, mine = (cyclegan_flags, MODEL) if baseline_holds else (MODEL, cyclegan_flags)
+    words = make_run(tmp_path, theirs)
+    init = ["--init", str(tmp_path / "run")]
+    assert main(["train", *words, *mine, "--run_dir", str(tmp_path / "new"), *init]) == 2
+    error = capsys.readouterr().err
+    advice = error.split("To begin from it, add: ")[1].strip().rstrip(".").split()
+    assert f"--model {'cyclegan' if baseline_holds else 'ugatit'}" in " ".join(advice)
+    assert "architecture" not in error
+    assert not (tmp_path / "new" / "config.json").exists()
+
+    model = ugatit_tf.UGATIT(configured(*mine, *advice).model, seed=9)
+    train._initialize(model, tmp_path / "run")
+    expected = ugatit_tf.UGATIT.load(tmp_path / "run").arrays()
+    for name, array in model.arrays().items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+@pytest.mark.parametrize(("norm", "fits"), [("ln", True), ("adain", False)])
+def test_init_of_a_full_model_at_another_size(norm, fits, make_run, tmp_path):
+    """Only gamma and beta from every pixel of the map tie weights to a size."""
+    words = ["--ch", "2", "--n_res", "1", "--n_dis", "4", "--norm", norm]
+    make_run(tmp_path, [*words, "--img_size", "24"])
+    model = ugatit_tf.UGATIT(configured(*words, "--img_size", "32").model, seed=9)
+    if fits:
+        train._initialize(model, tmp_path / "run")
+        expected = ugatit_tf.UGATIT.load(tmp_path / "run").gen_a2b.stem.conv.kernel
+        np.testing.assert_array_equal(model.gen_a2b.stem.conv.kernel, expected)
+    else:
+        with pytest.raises(UsageError, match=r"add: --img_size 24\.$"):
+            train._initialize(model, tmp_path / "run")
+
+
+def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_path, capsys):
+    words = make_run(tmp_path, cyclegan_flags)
+    assert main(["train", "--phase", "test", *words, "--model", "ugatit"]) == 2
+    assert f"{tmp_path / 'run'} holds another model: --model cyclegan. Leave" in capsys.readouterr().err
+    assert main(["train", "--phase", "test", *words, *cyclegan_flags]) == 0
+    assert "1 images A to B, 1 B to A" in capsys.readouterr().out
+    assert "<title>CycleGAN: cats" in (tmp_path / "run" / "results" / "index.html").read_text()
+    assert json.loads((tmp_path / "run" / "results" / "model.json").read_text())["architecture"] == "cyclegan"
+
+
 def test_a_run_folder_that_cannot_be_made(run, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["train", *run, *MODEL, "--run_dir", str(tmp_path / "file")]) == 2
@@ -198,6 +328,8 @@ def test_help_explains_every_flag(capsys):
     assert main(["train", "--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"--{name}" in text for name in parse())
+    assert "--model ugatit|cyclegan" in text
+    assert "--norm adalin|in|ln|adain|gn" in text
     assert max(len(line) for line in text.splitlines()) <= 120
 
 

@@ -16,19 +16,23 @@ from ugatit_tf.weights import archive
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 8
+PARTS = ("logs/evaluation.jsonl", "checkpoint/best.npz")
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    demo.write_demo(folder / "tiny", size=24, train=3, test=1)
+    demo.write_demo(folder / "tiny", size=24, train=40, test=1)
     return folder
 
 
 def command(data_dir, run_dir, *flags):
-    """A float16 run: its loss scale must be resumed too; and an average, and losses that are read in between."""
+    """A float16 run: its loss scale must be resumed too; and an average, a pool, and losses and scores in between."""
     words = "--light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --precision float16 --ema 0.9 --lr 1e-3 --epoch 2"
-    words += f" --iteration {STEPS // 2} --save_freq 2 --print_freq 3 --log_freq 1 --keep 3 --dataset tiny"
+    words += (
+        f" --iteration {STEPS // 2} --save_freq 2 --print_freq 3 --log_freq 1 --eval_every 3 --keep 3"
+    )
+    words += " --pool_size 2 --dataset tiny"
     return [sys.executable, ROOT / "train.py", *words.split(), "--data_dir", data_dir, "--run_dir", run_dir, *flags]
 
 
@@ -94,6 +98,12 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data_dir, tmp_path):
     for name, array in straight.items():
         np.testing.assert_array_equal(resumed[name], array, err_msg=name)
     assert steps_logged(killed) == steps_logged(tmp_path / "straight") == list(range(1, STEPS + 1))
+    scores, best = ([(tmp_path / name / part) for name in ("straight", "killed")] for part in PARTS)
+    assert scores[0].read_text() == scores[1].read_text()
+    assert [json.loads(line)["step"] for line in scores[0].read_text().splitlines()] == [3, 6, 8]
+    expected, received = (archive.read(path)[0] for path in best)
+    assert set(received) == set(expected)
+    assert all(np.array_equal(received[name], array) for name, array in expected.items())
     assert not list((killed / "checkpoint").glob(".*"))
 
 
@@ -125,7 +135,7 @@ def test_what_a_finished_run_says(data_dir, tmp_path):
     (data_dir / "tiny" / "trainA" / "more.png").write_bytes((data_dir / "tiny" / "trainA" / "0000.png").read_bytes())
     code, output = finish(data_dir, run_dir, "--iteration", "1")
     assert code == 0, output
-    assert "The training images have changed since step-00000002.npz (then 3 trainA" in output
+    assert "The training images have changed since step-00000002.npz (then 36 trainA" in output
     (data_dir / "tiny" / "trainA" / "more.png").unlink()
 
     code, output = finish(data_dir, run_dir, "--phase", "test")

@@ -55,6 +55,17 @@ def test_the_discriminator_computes_the_official_numbers(golden):
     assert heatmap.shape == (2, 3, 5, 1)
 
 
+def test_heatmaps(monkeypatch):
+    """The sum of the map behind the generator's blocks, and of the one that the discriminator's logits are made of."""
+    generator, discriminator = draw_all(ResNetGenerator(ch=2)), draw_all(PatchGAN(ch=2))
+    for network, layer in ((generator, generator.up[0]), (discriminator, discriminator.pad)):
+        call, seen = layer.call, []
+        monkeypatch.setattr(layer, "call", lambda x, call=call, seen=seen: seen.append(x) or call(x))
+        heatmap = network(images(1, 32, 32))[2]
+        np.testing.assert_allclose(heatmap, np.sum(seen[-1], axis=-1, keepdims=True), rtol=1e-5, atol=1e-5)
+        assert np.ptp(heatmap) > 1
+
+
 def test_every_weight_of_the_official_networks_has_its_place(golden):
     for network, prefix in ((ResNetGenerator(4, 2), "generator/"), (PatchGAN(4), "discriminator/")):
         theirs = sum(array.size for name, array in golden.items() if name.startswith(prefix))
@@ -89,6 +100,31 @@ def test_sizes():
     assert generator(images(2, 8, 20))[0].shape == (2, 8, 20, 3)
     with pytest.raises(ValueError, match=r"width must be a multiple of 4 and at least 8; received images of shape"):
         generator(images(1, 8, 22))
+
+
+@pytest.mark.parametrize("network_class", [ResNetGenerator, PatchGAN])
+def test_unknown_sizes_in_a_graph(network_class):
+    """One trace of unknown batch, height and width serves every size; the result that there is not is None."""
+    network = draw_all(network_class(ch=2))
+    traced = tf.function(lambda x: network(x, training=False), input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for shape in ((1, 24, 32), (2, 32, 24)):
+        got, expected = traced(images(*shape)), network(images(*shape), training=False)
+        assert got[1] is None
+        for mine, theirs in ((got[0], expected[0]), (got[2], expected[2])):
+            np.testing.assert_allclose(mine, theirs, atol=1e-4)  # float32 in another order, through norms of tiny maps
+
+
+@pytest.mark.parametrize("network_class", [ResNetGenerator, PatchGAN])
+def test_every_weight_has_a_finite_gradient(network_class):
+    network = draw_all(network_class(ch=2))
+    with tf.GradientTape() as tape:
+        result = network(images(2, 32, 32), training=True)[0]
+        loss = tf.reduce_sum(result * np.random.default_rng(2).normal(size=result.shape))
+    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+        assert np.isfinite(gradient).all()
+        # An instance norm takes the bias of the convolution before it out again.
+        assert variable.name == "bias" or np.abs(gradient).max() > 0, variable.path
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

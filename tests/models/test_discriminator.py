@@ -1,11 +1,11 @@
-"""The discriminator: shapes, what training changes, weights by flavor and seed, precision, and what it refuses."""
+"""The discriminator, with CAM and without: shapes, what training changes, weights, precision, and what it refuses."""
 
 import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import draw_all, images
+from networks import draw_all, images, pass_through
 
 from ugatit_tf.models import Discriminator
 
@@ -89,12 +89,12 @@ def test_without_spectral_norm():
     np.testing.assert_array_equal(discriminator(x, training=True)[0], discriminator(x, training=False)[0])
 
 
-@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
-def test_every_weight_has_a_finite_gradient(flavor):
-    discriminator = Discriminator(flavor, ch=2, levels=2)
+@pytest.mark.parametrize(("flavor", "cam"), [("tf1", True), ("pytorch", True), ("tf1", False)])
+def test_every_weight_has_a_finite_gradient(flavor, cam):
+    discriminator = Discriminator(flavor, ch=2, levels=2, cam=cam)
     with tf.GradientTape() as tape:
         logit, cam_logit, _ = discriminator(images(2, 16, 16), training=True)
-        loss = tf.reduce_sum((logit - 1) ** 2) + tf.reduce_sum((cam_logit - 1) ** 2)
+        loss = tf.reduce_sum((logit - 1) ** 2) + (tf.reduce_sum((cam_logit - 1) ** 2) if cam else 0.0)
     for gradient in tape.gradient(loss, [v.value for v in discriminator.trainable_variables]):
         assert np.isfinite(gradient).all()
         assert np.abs(gradient).max() > 0
@@ -122,12 +122,18 @@ def test_initial_weights_by_flavor():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize(("flavor", "sn"), [("tf1", True), ("tf1", False), ("pytorch", True)])
-def test_precision_can_be_changed_and_changed_back(flavor, sn, precision):
-    discriminator, x = Discriminator(flavor, ch=8, levels=2, sn=sn), images(2, 16, 16)
-    exact = [np.array(y) for y in discriminator(x, training=False)]
+@pytest.mark.parametrize(
+    ("flavor", "sn", "cam"), [("tf1", True, True), ("tf1", False, True), ("pytorch", True, True), ("tf1", True, False)]
+)
+def test_precision_can_be_changed_and_changed_back(flavor, sn, cam, precision):
+    discriminator, x = Discriminator(flavor, ch=8, levels=2, sn=sn, cam=cam), images(2, 16, 16)
+
+    def outputs():
+        return [np.array(y) for y in discriminator(x, training=False) if y is not None]
+
+    exact = outputs()
     discriminator.set_precision(precision)
-    rough = discriminator(x, training=False)
+    rough = outputs()
     assert {y.dtype.name for y in rough} == {"float32"}
     assert discriminator.last_conv.compute_dtype == precision
     assert {v.dtype for v in discriminator.variables} == {"float32"}
@@ -136,16 +142,38 @@ def test_precision_can_be_changed_and_changed_back(flavor, sn, precision):
         np.testing.assert_allclose(got, expected, atol=0.1 * np.abs(expected).max())
     assert not np.array_equal(rough[0], exact[0])
     discriminator.set_precision("float32")
-    for again, first in zip(discriminator(x, training=False), exact, strict=True):
+    for again, first in zip(outputs(), exact, strict=True):
         np.testing.assert_array_equal(again, first)
 
 
-def test_configuration_gives_the_same_network():
-    discriminator = Discriminator(ch=3, levels=2, sn=False, seed=5, name="dis_local_b")
+@pytest.mark.parametrize("cam", [True, False])
+def test_configuration_gives_the_same_network(cam):
+    discriminator = Discriminator(ch=3, levels=2, sn=False, cam=cam, seed=5, name="dis_local_b")
     again = Discriminator.from_config(discriminator.get_config())
     assert again.get_config() == discriminator.get_config()
     x = images(1, 16, 16)
     np.testing.assert_array_equal(again(x, training=False)[0], discriminator(x, training=False)[0])
+
+
+@pytest.mark.parametrize(("flavor", "sn"), [("tf1", False), ("pytorch", True)])
+def test_without_cam(flavor, sn):
+    """It is the discriminator with CAM whose attention gives the map back; as a graph, too, where a result is None."""
+    plain, attending = (draw_all(Discriminator(flavor, ch=2, levels=2, sn=sn, cam=cam)) for cam in (False, True))
+    assert not [v.path for v in plain.variables if "cam" in v.path]
+    theirs = {v.path.partition("/")[2]: v for v in plain.variables}
+    for variable in attending.variables:
+        if "cam" not in variable.path:
+            variable.assign(theirs.pop(variable.path.partition("/")[2]))
+    assert not theirs
+    pass_through(attending.cam)
+    x = images(2, 16, 24)
+    logit, _, heatmap = attending(x, training=False)
+    for call in (plain, tf.function(plain)):
+        got = call(x, training=False)
+        assert got[1] is None
+        np.testing.assert_allclose(got[0], logit, atol=1e-5)  # of values up to 5, in another blocking
+        np.testing.assert_allclose(got[2], heatmap, rtol=1e-5, atol=1e-5)
+    assert np.ptp(heatmap) > 1
 
 
 def formula(c, levels):

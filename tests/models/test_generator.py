@@ -1,11 +1,16 @@
-"""The generator: shapes, sizes, weights by flavor and seed, precision, and what it refuses."""
+"""The generator and its ablations: shapes, sizes, weights by flavor and seed, precision, and what it refuses."""
+
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import draw_all, images
+from networks import draw_all, images, pass_through
 
 from ugatit_tf.models import Generator
+
+ABLATIONS = [{"norm": "in"}, {"norm": "ln"}, {"norm": "adain"}, {"norm": "gn"}, {"cam": False}]
+MLP = ("hidden_0", "hidden_1", "gamma", "beta")
 
 
 def small(flavor="tf1", **values):
@@ -78,12 +83,14 @@ def test_a_call_changes_nothing(light, training):
     assert not light.non_trainable_variables
 
 
+@pytest.mark.parametrize("values", [{}, *ABLATIONS], ids=str)
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
-def test_every_weight_has_a_finite_gradient(flavor):
-    generator = small(flavor, n_res=2, light=False, img_size=16)
+def test_every_weight_has_a_finite_gradient(flavor, values):
+    generator = small(flavor, n_res=2, light=False, img_size=16, **values)
     with tf.GradientTape() as tape:
         image, cam_logit, _ = generator(images(2, 16, 16), training=True)
-        loss = tf.reduce_sum(image * images(2, 16, 16)[::-1]) + tf.reduce_sum(cam_logit)
+        loss = tf.reduce_sum(image * images(2, 16, 16)[::-1])
+        loss += 0.0 if cam_logit is None else tf.reduce_sum(cam_logit)
     gradients = tape.gradient(loss, [v.value for v in generator.trainable_variables])
     for variable, gradient in zip(generator.trainable_variables, gradients, strict=True):
         assert np.isfinite(gradient).all()
@@ -91,8 +98,9 @@ def test_every_weight_has_a_finite_gradient(flavor):
         assert variable.name == "bias" or np.abs(gradient).max() > 0, variable.path
 
 
-def test_the_seed_decides_the_weights():
-    first, same, other = (small(seed=seed) for seed in (3, 3, 4))
+@pytest.mark.parametrize("values", [{}, {"norm": "gn", "cam": False}], ids=str)
+def test_the_seed_decides_the_weights(values):
+    first, same, other = (small(seed=seed, **values) for seed in (3, 3, 4))
     drawn = [v for v in first.variables if v.name == "kernel"]
     for mine, again, another in zip(first.variables, same.variables, other.variables, strict=True):
         np.testing.assert_array_equal(mine, again)
@@ -116,31 +124,45 @@ def test_initial_weights_by_flavor():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
-def test_precision_can_be_changed_and_changed_back(flavor, precision):
-    generator, x = small(flavor, ch=8), images(1, 16, 16)
-    exact = [np.array(y) for y in generator(x, training=False)]
+@pytest.mark.parametrize(
+    ("flavor", "values"), [("tf1", {}), ("pytorch", {}), *(("tf1", v) for v in ABLATIONS)], ids=str
+)
+def test_precision_can_be_changed_and_changed_back(flavor, values, precision):
+    generator, x = small(flavor, ch=8, **values), images(1, 16, 16)
+
+    def outputs():
+        return [np.array(y) for y in generator(x, training=False) if y is not None]
+
+    exact = outputs()
     generator.set_precision(precision)
-    rough = generator(x, training=False)
+    rough = outputs()
     assert {y.dtype.name for y in rough} == {"float32"}
     assert generator.stem.conv.compute_dtype == precision
-    for dense in (*generator.hidden, generator.gamma, generator.beta):
-        assert dense.compute_dtype == "float32"
+    assert generator.decoder_blocks[0].conv1.compute_dtype == precision
+    behind_style = [layer for layer in generator._flatten_layers() if layer.name in MLP]
+    assert len(behind_style) == (4 if generator.adaptive else 0)
+    assert {layer.compute_dtype for layer in behind_style} <= {"float32"}
     assert {v.dtype for v in generator.variables} == {"float32"}
     np.testing.assert_allclose(rough[0], exact[0], atol=0.05)  # 8 bits of mantissa through twenty layers
     assert not np.array_equal(rough[0], exact[0])
     generator.set_precision("float32")
-    for again, first in zip(generator(x, training=False), exact, strict=True):
+    for again, first in zip(outputs(), exact, strict=True):
         np.testing.assert_array_equal(again, first)
 
 
-def test_configuration_gives_the_same_network():
-    generator = small("pytorch", n_res=2, smoothing=False, seed=5, name="gen_a2b", light=False, img_size=12)
+@pytest.mark.parametrize("values", [{}, {"norm": "adain"}, {"norm": "gn", "cam": False}], ids=str)
+def test_configuration_gives_the_same_network(values):
+    generator = small("pytorch", n_res=2, smoothing=False, seed=5, name="gen_a2b", light=False, img_size=12, **values)
     again = Generator.from_config(generator.get_config())
     assert again.get_config() == generator.get_config()
+    draw_all(generator).set_precision("bfloat16")
+    copy = generator.copy()
+    assert copy.precision == "float32"
+    generator.set_precision("float32")
+    draw_all(again)
     x = images(1, 12, 12)
-    for got, expected in zip(again(x, training=False), generator(x, training=False), strict=True):
-        np.testing.assert_array_equal(got, expected)
+    for same in (again, copy):
+        np.testing.assert_array_equal(same(x, training=False)[0], generator(x, training=False)[0])
 
 
 @pytest.mark.parametrize(
@@ -190,3 +212,166 @@ def test_keras_weights_file_takes_every_variable_exactly(tmp_path, flavor, light
     if precision == "float32":
         x = images(1, 16, 16)
         np.testing.assert_array_equal(other(x, training=False)[0], generator(x, training=False)[0])
+
+
+# The paper's ablations
+
+
+ADAPTIVE_NORM, OWN_STYLE = {"norm1/rho", "norm2/rho"}, {f"norm{i}/{name}" for i in (1, 2) for name in ("gamma", "beta")}
+
+
+@pytest.mark.parametrize("light", [True, False])
+@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
+@pytest.mark.parametrize(
+    ("norm", "in_blocks", "rho_in_upsampling"),
+    [
+        ("adalin", ADAPTIVE_NORM, True),
+        ("adain", set(), False),
+        ("in", OWN_STYLE, False),
+        ("ln", OWN_STYLE, False),
+        ("gn", OWN_STYLE, False),
+    ],
+)
+def test_weights_and_shapes_of_each_norm(norm, in_blocks, rho_in_upsampling, flavor, light):
+    generator = small(flavor, norm=norm, light=light, img_size=16)
+    paths = [v.path.partition("/")[2] for v in generator.variables]
+    assert len(set(paths)) == len(paths)
+    block = {path.removeprefix("decoder_block_0/") for path in paths if path.startswith("decoder_block_0/norm")}
+    assert block == in_blocks
+    for i in range(2):
+        names = {path.removeprefix(f"up_norm_{i}/") for path in paths if path.startswith(f"up_norm_{i}")}
+        assert names == {"gamma", "beta"} | ({"rho"} if rho_in_upsampling else set())
+    mlp = {path.partition("/")[0] for path in paths} & set(MLP)
+    assert mlp == (set(MLP) if norm in ("adalin", "adain") else set())
+
+    image, cam_logit, heatmap = generator(images(2, 16, 16), training=False)
+    assert (image.shape, cam_logit.shape, heatmap.shape) == ((2, 16, 16, 3), (2, 2), (2, 4, 4, 1))
+    assert {x.dtype.name for x in (image, cam_logit, heatmap)} == {"float32"}
+
+
+def normalised(x, groups, unbiased=False):
+    """A map [N, H, W, C] less its mean and over its deviation, in groups of channels and double precision."""
+    grouped = np.reshape(x, (*x.shape[:3], groups, -1)).astype("float64")
+    over = {"axis": (1, 2, 4), "keepdims": True}
+    return ((grouped - grouped.mean(**over)) / np.sqrt(grouped.var(ddof=int(unbiased), **over) + 1e-5)).reshape(x.shape)
+
+
+def by_hand(norm, flavor, layer, x, style=None):
+    """What a norm of the decoder is to make of a map: the paper's formula, with `style` or the layer's weights."""
+    gamma, beta = (layer.gamma.numpy(), layer.beta.numpy()) if style is None else style[:, :, None, None]
+    channels = x.shape[-1]
+    unbiased = flavor == "pytorch" and (norm == "adalin" or style is not None)
+    instance, whole = normalised(x, channels, unbiased), normalised(x, 1, unbiased)
+    if norm == "adalin":
+        smoothing = style is not None and flavor == "tf1"
+        rho = np.clip(layer.rho.numpy() - 0.1, 0, 1) if smoothing else layer.rho.numpy()
+        y = rho * instance + (1 - rho) * whole
+    elif norm == "gn":
+        y = normalised(x, math.gcd(32, channels))
+    else:
+        y = whole if norm == "ln" else instance
+    return gamma * y + beta
+
+
+@pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
+@pytest.mark.parametrize("norm", ["adalin", "adain", "in", "ln", "gn"])
+def test_the_decoder_has_the_norm_that_was_asked_for(norm, flavor):
+    """Block and upsampling by formula, from their own convolutions; ch 24 makes 32 groups of 3 channels, then 16."""
+    generator = draw_all(small(flavor, norm=norm, ch=24))
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(2, 5, 4, 96)) * rng.uniform(0.5, 3, 96) + rng.normal(size=96) * 2).astype("float32")
+    style = rng.normal(size=(2, 2, 96)).astype("float32") if norm in ("adalin", "adain") else None
+
+    block, y = generator.decoder_blocks[0], x
+    for conv, layer, relu in ((block.conv1, block.norm1, True), (block.conv2, block.norm2, False)):
+        y = conv(np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")).numpy()
+        y = by_hand(norm, flavor, layer, y, style)
+        y = np.maximum(y, 0) if relu else y
+    # float32 through sums of 864 products and two norms, of values up to 10
+    np.testing.assert_allclose(block(x, *(() if style is None else style)), x + y, atol=2e-5)
+
+    for conv, layer in zip(generator.up, generator.up_norms, strict=True):
+        x = conv(x).numpy()
+        expected = np.maximum(by_hand(norm, flavor, layer, x), 0)
+        x = layer(x).numpy()
+        np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+def share(generator, other):
+    """Give a generator the weights of another, where it has such."""
+    theirs = {v.path.partition("/")[2]: v for v in other.variables}
+    for variable in generator.variables:
+        if (path := variable.path.partition("/")[2]) in theirs:
+            variable.assign(theirs[path])
+
+
+@pytest.mark.parametrize(("norm", "rho"), [("adain", 1.0), ("in", 1.0), ("ln", 0.0)])
+def test_ablations_are_special_cases_of_adalin(norm, rho):
+    """AdaIN is AdaLIN with rho 1; IN and LN are it with rho 1 and 0 and a gamma and beta that see no map."""
+    ablation, adalin = draw_all(small(norm=norm)), draw_all(small(smoothing=False))
+    share(adalin, ablation)
+    for variable in adalin.variables:
+        if variable.name == "rho":
+            variable.assign(np.full(variable.shape, rho))
+    if norm != "adain":
+        for name in ("gamma", "beta"):
+            getattr(adalin, name).kernel.assign(np.zeros((8, 8)))
+            for layer in (ablation.decoder_blocks[0].norm1, ablation.decoder_blocks[0].norm2):
+                getattr(layer, name).assign(getattr(adalin, name).bias)
+    x = images(2, 16, 24)
+    np.testing.assert_allclose(ablation(x)[0], adalin(x)[0], atol=1e-5)  # the same sums, perhaps in another order
+
+
+def test_groups_of_one_channel_are_instance_norm():
+    """The 8, 4 and 2 channels of ch 2 leave no groups to share statistics."""
+    gn, instance = draw_all(small(norm="gn")), draw_all(small(norm="in"))
+    np.testing.assert_allclose(gn(images(2, 16, 16))[0], instance(images(2, 16, 16))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["in", "ln", "gn"])
+def test_without_gamma_and_beta_from_the_map_a_full_one_takes_any_size(norm):
+    generator = small(norm=norm, light=False, img_size=256)
+    assert generator.fixed_size is None
+    assert generator(images(2, 8, 20))[0].shape == (2, 8, 20, 3)
+    assert generator.count_params() == small(norm=norm).count_params()  # nothing is left for `light` to decide
+    with pytest.raises(ValueError, match="multiple of 4"):
+        generator(images(1, 8, 18))
+
+
+def test_only_gamma_and_beta_from_a_full_map_fix_the_size():
+    sizes = [small(norm=norm, light=light, img_size=16).fixed_size for norm in ("adalin", "adain") for light in (0, 1)]
+    assert sizes == [16, None, 16, None]
+
+
+@pytest.mark.parametrize(("flavor", "norm"), [("tf1", "adalin"), ("pytorch", "adalin"), ("tf1", "gn")])
+def test_without_cam(flavor, norm):
+    """It is the generator with CAM whose attention gives the map back: weight 1 for average pooling, 0 for the rest."""
+    plain, attending = draw_all(small(flavor, norm=norm, cam=False)), draw_all(small(flavor, norm=norm))
+    assert not [v.path for v in plain.variables if "cam" in v.path]
+    assert (
+        len(attending.variables) - len(plain.variables) == 4
+    )  # kernel, bias and, for logits, two of one or one of two
+    share(attending, plain)
+    pass_through(attending.cam)
+    x = images(2, 16, 24)
+    image, cam_logit, heatmap = plain(x, training=False)
+    expected = attending(x, training=False)
+    assert cam_logit is None
+    np.testing.assert_allclose(image, expected[0], atol=1e-6)
+    np.testing.assert_allclose(heatmap, expected[2], rtol=1e-5, atol=1e-5)
+
+    y = plain.stem(x)
+    for block in (*plain.down, *plain.encoder_blocks):
+        y = block(y)
+    np.testing.assert_allclose(heatmap, np.sum(y, axis=-1, keepdims=True), rtol=1e-5, atol=1e-5)
+    assert np.ptp(heatmap) > 1
+
+
+def test_without_cam_in_a_graph_of_unknown_sizes():
+    generator = draw_all(small(cam=False, norm="gn"))
+    traced = tf.function(lambda x: generator(x, training=False), input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for shape in ((1, 8, 12), (2, 16, 8)):
+        got, expected = traced(images(*shape)), generator(images(*shape), training=False)
+        assert got[1] is None
+        for mine, theirs in ((got[0], expected[0]), (got[2], expected[2])):
+            np.testing.assert_allclose(mine, theirs, atol=1e-4)  # as above

@@ -172,6 +172,55 @@ def test_a_resumed_run_forgets_what_came_after_its_start(tmp_path):
     assert list(events(tmp_path)["loss/d_loss"]) == [50, 100]
 
 
+def test_health_has_its_own_place_in_tensorboard(tmp_path):
+    """Right answers as they are, cycle and identity in grey levels, and the judgement as text."""
+    with make(tmp_path) as reporter:
+        reporter.losses(50, {**TERMS, "hit_real_global_a": 0.75, "hit_cam_b": 0.5}, 1e-4, 3.4)
+        reporter.health(50, ["first", "second"])
+        logged = events(tmp_path)
+    assert logged["health/hit_real_global_a"][50] == 0.75
+    assert "loss/hit_cam_b" not in logged
+    grey = [float(logged[f"health/{name}_grey_levels"][50]) for name in ("cycle_a", "cycle_b", "identity_a")]
+    assert grey == [127.5, 63.75, 31.875]
+    assert logged["health/judgement"][50] == b"- first\n- second"
+
+
+def test_scores_of_held_out_images(tmp_path):
+    """On the screen, in TensorBoard and as JSON lines, which a run taken up again begins to write anew."""
+    stream = io.StringIO()
+    for start in (0, 100):
+        with make(tmp_path, start, stream) as reporter:
+            for step in (start + 50, start + 100, start + 150):
+                reporter.evaluation(step, {"kid_a2b": 0.01 * step, "kid_b2a": 12.345678}, best=step == 100)
+    lines = (tmp_path / "logs/evaluation.jsonl").read_text().splitlines()
+    expected = [{"step": step, "kid_a2b": 0.01 * step, "kid_b2a": 12.345678} for step in (50, 100, 150, 200, 250)]
+    assert [json.loads(line) for line in lines] == expected
+    assert {step: float(value) for step, value in events(tmp_path)["evaluation/kid_a2b"].items()} == {
+        record["step"]: np.float32(record["kid_a2b"]) for record in expected
+    }
+    assert stream.getvalue().splitlines()[:2] == [
+        "step 50: held out: kid_a2b 0.5, kid_b2a 12.35",
+        "step 100: held out: kid_a2b 1, kid_b2a 12.35 (the best so far)",
+    ]
+
+
+def test_history_reaches_back_over_sessions(tmp_path):
+    assert make(tmp_path).history() == []
+    for start, value in ((0, 1.0), (100, 2.0)):
+        with make(tmp_path, start) as reporter:
+            reporter.losses(start + 50, {"d_loss": value}, 1e-4, 1.0)
+            reporter.losses(start + 100, {"d_loss": value}, 1e-4, 1.0)
+            reporter.losses(start + 150, {"d_loss": value}, 1e-4, 1.0)
+            history = reporter.history()
+    assert [(record["step"], record["d_loss"]) for record in history] == [
+        (50, 1.0),
+        (100, 1.0),
+        (150, 2.0),
+        (200, 2.0),
+        (250, 2.0),
+    ]
+
+
 def test_torn_lines_are_dropped(tmp_path):
     (tmp_path / "logs").mkdir()
     path = tmp_path / "logs/losses.jsonl"

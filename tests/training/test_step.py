@@ -11,8 +11,11 @@ from ugatit_tf.config import GAN_TYPES, PENALTY_TYPES
 TINY = {"light": True, "ch": 2, "n_res": 1, "n_dis": 4, "img_size": 24}
 
 
-def make(flavor="tf1", **train):
-    model = ugatit_tf.UGATIT(ugatit_tf.ModelConfig(flavor=flavor, **TINY), seed=1)
+CYCLEGAN = {"architecture": "cyclegan", "ch": 2, "n_res": 1, "img_size": 24}
+
+
+def make(flavor="tf1", config=TINY, **train):
+    model = ugatit_tf.UGATIT(ugatit_tf.ModelConfig(flavor=flavor, **config), seed=1)
     return ugatit_tf.Trainer(model, ugatit_tf.TrainConfig(**{"lr": 1e-3, "decay_flag": False, **train}))
 
 
@@ -221,3 +224,129 @@ def test_penalty_draws_follow_the_seed_and_the_step():
     results = [[float(t.step(a, b)["d_gp_a"]) for _ in range(2)] for t in (first, second, other)]
     assert results[0] == results[1]
     assert results[0][0] != results[2][0]
+
+
+def test_a_step_of_cyclegan_by_its_formulas():
+    """Each term from the networks as they stand before (D, cycle, identity) and after (G's adversarial) D's update."""
+    trainer = make(config=CYCLEGAN, identity_weight=5.0, weight_decay=0.0)
+    a, b = images(2, 24, 24), images(3, 24, 24)[1:]
+    model = trainer.model
+
+    def judge(network, x):
+        return network(x, training=False)[0].numpy().astype(float)
+
+    fake_b, fake_a = model.gen_a2b(a)[0], model.gen_b2a(b)[0]
+    expected = {
+        "d_adv_a": np.mean((judge(model.dis_a, a) - 1) ** 2) + np.mean(judge(model.dis_a, fake_a) ** 2),
+        "d_adv_b": np.mean((judge(model.dis_b, b) - 1) ** 2) + np.mean(judge(model.dis_b, fake_b) ** 2),
+        "g_cycle_a": np.mean(np.abs(model.gen_b2a(fake_b)[0] - a)),
+        "g_cycle_b": np.mean(np.abs(model.gen_a2b(fake_a)[0] - b)),
+        "g_identity_a": np.mean(np.abs(model.gen_b2a(a)[0] - a)),
+        "g_identity_b": np.mean(np.abs(model.gen_a2b(b)[0] - b)),
+        "hit_real_a": np.mean(judge(model.dis_a, a) > 0.5),
+        "hit_fake_b": np.mean(judge(model.dis_b, fake_b) <= 0.5),
+    }
+    before = {name: judge(model.dis_b, fake_b) for name in ("b",)}
+    terms = floats(trainer.step(a, b))
+    expected["g_adv_a"] = np.mean((judge(model.dis_a, fake_a) - 1) ** 2)
+    expected["g_adv_b"] = np.mean((judge(model.dis_b, fake_b) - 1) ** 2)
+    assert {name: terms[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert abs(terms["g_adv_b"] - np.mean((before["b"] - 1) ** 2)) > 1e-3  # the updated D
+    cycles, identities = (sum(terms[f"g_{kind}_{domain}"] for domain in "ab") for kind in ("cycle", "identity"))
+    adversarial = terms["g_adv_a"] + terms["g_adv_b"]
+    assert terms["g_loss"] == pytest.approx(adversarial + 10 * cycles + 5 * identities, rel=1e-5)
+    assert terms["d_loss"] == pytest.approx(terms["d_adv_a"] + terms["d_adv_b"], rel=1e-5)
+    rest = {"hit_real_b", "hit_fake_a", "d_a", "d_b", "d_reg", "d_loss", "g_a", "g_b", "g_reg", "g_loss"}
+    assert set(terms) <= set(expected) | rest
+
+
+def test_discriminators_see_the_pool_and_generators_do_not():
+    """Weights stand still, so that with a pool of one the fake of the step before is known."""
+    trainer = make(config=CYCLEGAN, pool_size=1, lr=1e-30, weight_decay=0.0)
+    model, before, swapped = trainer.model, None, 0
+    for step in range(8):
+        a, b = (np.roll(images(2, 24, 24), step, axis)[:1] * (1 - 0.1 * step) for axis in (1, 2))
+        fake = model.gen_a2b(a)[0]
+        terms = floats(trainer.step(a, b))
+
+        def d_loss(shown, b=b):
+            return float(np.mean((model.dis_b(b)[0] - 1) ** 2) + np.mean(model.dis_b(shown)[0] ** 2))
+
+        held = trainer.pools["b"].images.numpy()
+        seen_old = before is not None and terms["d_adv_b"] == pytest.approx(d_loss(before), rel=1e-5)
+        seen_new = terms["d_adv_b"] == pytest.approx(d_loss(fake), rel=1e-5)
+        assert seen_old != seen_new
+        assert terms["g_adv_b"] == pytest.approx(float(np.mean((model.dis_b(fake)[0] - 1) ** 2)), rel=1e-5)
+        if seen_old:
+            np.testing.assert_allclose(held, fake, atol=1e-6)
+        swapped += seen_old
+        before = held
+    assert 1 <= swapped <= 7
+
+
+ABLATIONS = [
+    {"cam_g": False, "norm": "in"},
+    {"cam_d": False, "norm": "ln"},
+    {"cam_g": False, "cam_d": False, "norm": "gn"},
+    {"norm": "adain"},
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "train", "flavor"),
+    [
+        *((TINY | {"ch": 4} | ablation, {}, "tf1") for ablation in ABLATIONS),
+        (TINY | {"norm": "in", "cam_d": False}, {"gan_type": "dragan", "precision": "bfloat16"}, "pytorch"),
+        (CYCLEGAN, {"pool_size": 2, "ema": 0.9, "n_critic": 2}, "tf1"),
+        (CYCLEGAN, {"gan_type": "wgan-gp", "pool_size": 2}, "pytorch"),
+        (CYCLEGAN, {"precision": "float16", "pool_size": 2}, "pytorch"),
+    ],
+    ids=str,
+)
+def test_ablations_and_baseline_learn_on_one_batch(config, train, flavor):
+    trainer = make(flavor, config, cam_weight=1.0, **train)
+    a, b = batch(2)
+    first = floats(trainer.step(a, b))
+    for _ in range(14):
+        last = floats(trainer.step(a, b))
+    assert all(np.isfinite(value) for value in last.values())
+    if "g_identity_a" in last:
+        assert last["g_identity_a"] + last["g_identity_b"] < 0.97 * (first["g_identity_a"] + first["g_identity_b"])
+    with_cam = config.get("cam_g", True) and "architecture" not in config
+    assert ("g_cam_a" in first, "hit_cam_b" in first) == (with_cam, with_cam)
+    with_cam = config.get("cam_d", True) and "architecture" not in config
+    assert any(name.startswith("d_adv") and "_cam_" in name for name in first) == with_cam
+    assert any(name.startswith("g_adv") and "_cam_" in name for name in first) == with_cam
+    hits = {name: value for name, value in last.items() if name.startswith("hit_")}
+    assert any(name.startswith("hit_real") for name in hits) == (train.get("gan_type") != "wgan-gp")
+    assert all(0 <= value <= 1 for value in hits.values())
+
+
+@pytest.mark.parametrize("gan_type", ["lsgan", "gan", "hinge", "dragan"])
+def test_hits_are_counted_from_the_logits(gan_type):
+    """lsgan is undecided at 0.5, the others at 0; CAM's logits of the generator are always at 0."""
+    trainer = still(gan_type)
+    model, bound = trainer.model, 0.5 if gan_type == "lsgan" else 0.0
+    a, b = images(2, 24, 24), images(3, 24, 24)[1:]
+
+    def cam_logits():
+        return [model.gen_b2a(x, training=False)[1].numpy() for x in (b, a)]
+
+    def logits(network):
+        return [network(x, training=False)[0].numpy() for x in (a, model.gen_b2a(b, training=False)[0])]
+
+    # Biases that put the boundary between the logits; those of the CAM first, for they change the images.
+    translated, identity = cam_logits()
+    cam = model.gen_b2a.cam.gap_fc
+    cam.bias.assign(cam.bias - np.median(np.concatenate([translated[:, :1], identity[:, :1]])))
+    judges = {depth: model.networks[f"dis_{depth}_a"] for depth in ("global", "local")}
+    for network in judges.values():
+        network.logit_conv.bias.assign(network.logit_conv.bias + bound - np.mean([x.mean() for x in logits(network)]))
+    (translated, identity), expected = cam_logits(), {depth: logits(network) for depth, network in judges.items()}
+    terms = floats(trainer.step(a, b))
+    for depth, (real_logit, fake_logit) in expected.items():
+        assert terms[f"hit_real_{depth}_a"] == pytest.approx(np.mean(real_logit > bound), abs=1e-6)
+        assert terms[f"hit_fake_{depth}_a"] == pytest.approx(np.mean(fake_logit <= bound), abs=1e-6)
+        assert 0 < np.mean(np.concatenate([real_logit, fake_logit]) > bound) < 1, "the case shows nothing"
+    assert terms["hit_cam_a"] == pytest.approx((np.mean(translated > 0) + np.mean(identity <= 0)) / 2, abs=1e-6)
+    assert 0 < np.mean(np.concatenate([translated, identity]) > 0) < 1, "the case shows nothing"

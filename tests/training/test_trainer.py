@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 
 import numpy as np
@@ -11,13 +12,17 @@ import ugatit_tf
 from ugatit_tf.training.checkpoint import CheckpointStore, NonFiniteError
 from ugatit_tf.training.loop import fit
 from ugatit_tf.training.reporting import Reporter
+from ugatit_tf.weights import archive
 
 MODEL = ugatit_tf.ModelConfig(light=True, ch=2, n_res=1, n_dis=4, img_size=24)
 TRAIN = ugatit_tf.TrainConfig(gan_type="dragan", precision="bfloat16", ema=0.9, epoch=1, iteration=4, lr=1e-3)
 
 
-def make(seed=0):
-    return ugatit_tf.Trainer(ugatit_tf.UGATIT(MODEL, seed), TRAIN)
+CYCLEGAN = ugatit_tf.ModelConfig(architecture="cyclegan", ch=2, n_res=1, img_size=24)
+
+
+def make(seed=0, model=MODEL, train=TRAIN):
+    return ugatit_tf.Trainer(ugatit_tf.UGATIT(model, seed), train)
 
 
 def batch(step):
@@ -25,14 +30,20 @@ def batch(step):
     return [rng.uniform(-1, 1, (1, 24, 24, 3)).astype("float32") for _ in range(2)]
 
 
-def test_state_taken_out_and_in_continues_bit_for_bit():
-    """With random draws (dragan) and an average; the other trainer starts from other weights."""
-    straight = make()
-    for step in range(2):
+@pytest.mark.parametrize(
+    ("model", "train"),
+    [(MODEL, TRAIN), (CYCLEGAN, ugatit_tf.TrainConfig(pool_size=3, lr=1e-3))],
+    ids=["dragan", "pool"],
+)
+def test_state_taken_out_and_in_continues_bit_for_bit(model, train):
+    """With random draws (dragan) and an average, or a pool; the other trainer starts from other weights."""
+    straight = make(model=model, train=train)
+    for step in range(4):
         straight.step(*batch(step))
-    other = make(seed=5)
+    other = make(5, model, train)
     other.set_arrays(straight.arrays(), "memory")
-    for step in range(2, 4):
+    assert ("pool/pool_a_images" in straight.arrays()) == bool(train.pool_size)
+    for step in range(4, 8):
         straight.step(*batch(step))
         other.step(*batch(step))
     expected, received = straight.arrays(), other.arrays()
@@ -82,14 +93,15 @@ class FakeTrainer:
         return {"steps": np.int64(self.steps)}
 
 
-def run_fit(tmp_path, trainer, batches=((None, None),) * 20, **values):
+def run_fit(tmp_path, trainer, batches=((None, None),) * 20, evaluate=None, **values):
     train = ugatit_tf.TrainConfig(epoch=1, iteration=10)
-    run = ugatit_tf.RunConfig(model=MODEL, train=train, log_freq=4, save_freq=3, print_freq=5, keep=2, **values)
+    freqs = {"log_freq": 4, "save_freq": 3, "print_freq": 5, "keep": 2}
+    run = ugatit_tf.RunConfig(model=MODEL, train=train, **{**freqs, **values})
     store = CheckpointStore(tmp_path / "checkpoint", run)
     drawn = []
     stream = io.StringIO()
     with Reporter(tmp_path, tmp_path / "logs", tmp_path / "samples", 10, stream=stream) as reporter:
-        done = fit(trainer, batches, run, store, reporter, lambda: drawn.append(trainer.steps) or {})
+        done = fit(trainer, batches, run, store, reporter, lambda: drawn.append(trainer.steps) or {}, evaluate)
     return done, drawn, store, stream.getvalue()
 
 
@@ -147,3 +159,73 @@ def test_another_configuration_is_refused_by_name(tmp_path):
     other = ugatit_tf.RunConfig(model=MODEL, train=ugatit_tf.TrainConfig(epoch=1, iteration=10, lr=0.5))
     with pytest.raises(ValueError, match=r"lr: 0.0001, not 0.5"):
         CheckpointStore(store.folder, other).restore(FakeTrainer(), print)
+
+
+def best(store):
+    return archive.read(store.folder / "best.npz")[0]
+
+
+def test_the_best_weights_are_kept_beside_the_last(tmp_path):
+    """Scores at steps 2, 4, .. 10; the best is that of step 6, and what only a training needs is left out."""
+    scores = {2: 5.0, 4: 6.0, 6: 1.0, 8: 1.0, 10: 3.0}
+
+    class Stateful(FakeTrainer):
+        def arrays(self):
+            extra = {"gen_a2b/kernel": np.float32(self.steps), "ema/gen_a2b/kernel": np.float32(self.steps + 0.5)}
+            return {**super().arrays(), **extra, "optimizer_g/x": np.float32(1), "pool/pool_a_count": np.int32(1)}
+
+    trainer = Stateful()
+    _, _, store, text = run_fit(
+        tmp_path, trainer, eval_every=2, evaluate=lambda: (scores[trainer.steps], {"kid_a2b": scores[trainer.steps]})
+    )
+    names = {"steps", "gen_a2b/kernel", "ema/gen_a2b/kernel", "score", "training images"}
+    assert set(best(store)) == names
+    assert (best(store)["steps"], best(store)["gen_a2b/kernel"], store.best_score()) == (6, 6.0, 1.0)
+    assert [line.split(":")[0] for line in text.splitlines() if "the best so far" in line] == ["step 2", "step 6"]
+    logged = [json.loads(line) for line in (tmp_path / "logs/evaluation.jsonl").read_text().splitlines()]
+    assert logged == [{"step": step, "kid_a2b": score} for step, score in scores.items()]
+    assert sorted(path.stem for path in archive.list_checkpoints(store.folder)) == ["step-00000009", "step-00000010"]
+
+
+def test_the_best_of_an_earlier_session_stays_until_it_is_beaten(tmp_path):
+    trainer = FakeTrainer()
+    run_fit(tmp_path, trainer, eval_every=10, evaluate=lambda: (2.0, {"kid_a2b": 2.0}))
+    for score in (3.0, 1.0):
+        trainer = FakeTrainer()
+        trainer.steps = 4
+
+        def evaluate(score=score, trainer=trainer):
+            return score + trainer.steps / 1e3, {}
+
+        _, _, store, _ = run_fit(tmp_path, trainer, eval_every=5, evaluate=evaluate)
+        assert store.best_score() == pytest.approx(min(2.0, score + 0.005))
+        assert best(store)["steps"] == (10 if score == 3.0 else 5)
+
+
+def test_without_evaluation_nothing_is_scored(tmp_path):
+    _, _, store, text = run_fit(tmp_path, FakeTrainer())
+    assert not (store.folder / "best.npz").exists()
+    assert "held out" not in text
+    assert store.best_score() == np.inf
+
+
+def test_bad_weights_are_found_before_they_are_scored(tmp_path):
+    def evaluate():
+        raise AssertionError("these weights cannot be scored")
+
+    with pytest.raises(NonFiniteError, match="Weights not finite after step 5"):
+        run_fit(tmp_path, OverflowingTrainer(), eval_every=5, evaluate=evaluate, save_freq=100)
+
+
+def test_a_training_ends_with_its_health(tmp_path):
+    class Judged(FakeTrainer):
+        def step_values(self, real_a, real_b):
+            self.steps += 1
+            names = ("d_loss", "g_loss", "hit_real_a", "hit_fake_a", "g_cycle_a", "g_cycle_b")
+            return names, np.array([1.0, 1.0, 1.0, 1.0, 0.1, 0.2])
+
+    _, _, _, text = run_fit(tmp_path, Judged())
+    ending = text[text.index("Health") :].splitlines()
+    assert ending[0] == "Health, from the last tenth of the steps:"
+    assert ending[1].startswith("- D of A is right 100% of the time, and has been for 10 steps: it wins")
+    assert ending[2].startswith("- The cycle misses A by 12.8 and B by 25.5 grey levels")

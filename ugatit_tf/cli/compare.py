@@ -1,6 +1,7 @@
 """`ugatit compare`: the paper's table for one's own runs, and their pictures side by side."""
 
 import pathlib
+import textwrap
 
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
@@ -21,6 +22,7 @@ A difference is worth something when it is several times the standard error behi
 would change with other test images; how much it would change with another --seed only a second run tells."""
 PICTURES = 8  # images of a sheet
 _SMALLEST = 128  # pixels of a picture on the sheet; smaller ones are enlarged
+_TITLE = 20  # characters in a line of a title; longer ones would run into the next picture's
 
 
 def make_command():
@@ -44,26 +46,27 @@ def main(arguments):
     sources = [pathlib.Path(word) for word in values["words"]]
     if len(sources) < 2:
         raise UsageError("Name two runs or more. See --help.")
+    checkpoints = [_newest(path) for path in sources]
+    if len({path.resolve() for path in checkpoints}) < len(sources):
+        raise UsageError("One checkpoint is named twice. Name two runs or more. See --help.")
     data = {find_data(values, path, "its test images are translated") for path in sources}
     if len({part.path.resolve() for part in data}) > 1:
         raise UsageError(
             f"The runs have several datasets: {', '.join(sorted(str(part.path) for part in data))}. "
             "Say with --dataset whose test images they are to translate."
         )
-    checkpoints = [_newest(path) for path in sources]
     out = pathlib.Path(values["out"])
 
     find_gpus()
     from ugatit_tf.evaluation import report
-    from ugatit_tf.evaluation.score import Evaluator
 
     sizes = {str(path): evaluate.image_size(path) for path in checkpoints}
     if len(set(sizes.values())) > 1:
         rows = ", ".join(f"{path}: {size} px" for path, size in sizes.items())
         raise UsageError(f"Scores at several sizes say nothing of each other ({rows}). Compare runs of one size.")
     dataset = find_dataset(data.pop(), need=("testA", "testB"))
-    size = next(iter(sizes.values()))
-    evaluator = Evaluator(evaluate.load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"])
+    evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())))
+    make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
     pictures = {direction: [evaluator.pictures(direction, PICTURES)] for direction in evaluate.DIRECTIONS}
     names = _names(sources)
@@ -74,7 +77,7 @@ def main(arguments):
         for direction, columns in pictures.items():
             columns.append(evaluator.pictures(direction, PICTURES, model.networks[f"gen_{direction}"]))
 
-    make_folder(out, "--out")
+    records.sort(key=lambda record: record["direction"])
     evaluate.show(records, out / "comparison.json")
     with replacing(out / "comparison.md") as file:
         file.write(report.markdown(records).encode())
@@ -90,6 +93,7 @@ def main(arguments):
 
 
 def _newest(path):
+    evaluate.check_there(path)
     if not path.is_dir():
         return path
     found = evaluate.find_checkpoints(path)
@@ -99,9 +103,14 @@ def _newest(path):
 
 
 def _names(paths):
-    """Short names for runs: the last part of the path that tells all of them apart, or the whole paths."""
-    short = [path.name if path.is_dir() else f"{path.parent.parent.name}, {path.stem}" for path in paths]
-    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+    """Short names for runs: as many last parts of their paths as tell all of them apart."""
+    places = [path.absolute() for path in paths]
+    runs = [(path.parent.parent, f", {path.stem}") if path.suffix == ".npz" else (path, "") for path in places]
+    for count in range(1, max(len(path.parts) for path in places) + 1):
+        names = ["/".join(path.parts[-count:]) + rest for path, rest in runs]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def _draw(columns, titles):
@@ -111,4 +120,5 @@ def _draw(columns, titles):
 
     rows = np.stack(columns, axis=1)  # [N, K, H, W, 3]
     factor = -(-_SMALLEST // rows.shape[2])
+    titles = [textwrap.fill(title, _TITLE, break_on_hyphens=False) for title in titles]
     return draw_sheet(rows.repeat(factor, 2).repeat(factor, 3), across=True, names=titles)

@@ -1,5 +1,6 @@
 """`ugatit evaluate`: score a run's or a checkpoint's translations, or pictures that are there already."""
 
+import contextlib
 import json
 import pathlib
 
@@ -72,6 +73,8 @@ def main(arguments):
     paths = [pathlib.Path(word) for word in values["words"]]
     if len(paths) not in (1, 2):
         raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See --help.")
+    for path in paths:
+        check_there(path)
     is_run = len(paths) == 1 and not (paths[0].is_dir() and find_checkpoints(paths[0]) is None)
     if values["all"] and not (is_run and paths[0].is_dir()):
         raise UsageError("--all is for a run folder.")
@@ -79,12 +82,11 @@ def main(arguments):
 
     find_gpus()
     if is_run:
-        records, held_out = _score_run(command, values, paths[0])
+        records, held_out = _score_run(command, values, paths[0], out)
     else:
-        records, held_out = [_score_folder(values, paths)], []
-    make_folder(out, "--out")
+        records, held_out = [_score_folder(values, paths, out)], []
     show(records, out / "evaluation.json")
-    if sum(record.get("step") is not None for record in records) > len(DIRECTIONS) or held_out:
+    if len({record["step"] for record in records} - {None}) > 1 or held_out:
         from ugatit_tf.evaluation import report
 
         with replacing(out / "evaluation.png") as file:
@@ -100,16 +102,35 @@ def load_networks(values):
     names = [name.strip() for name in values["features"].split(",") if name.strip()]
     if not names:
         raise UsageError("--features names none. See --help.")
-    return [load_features(name) for name in dict.fromkeys(names)]
+    networks = {}
+    for name in dict.fromkeys(names):
+        network = load_features(name)
+        if networks.setdefault(network.name, network) is not network:
+            raise UsageError(f"--features has two networks called {network.name}, as tables would: rename one.")
+    return list(networks.values())
+
+
+def make_evaluator(values, dataset, size):
+    """The `Evaluator` of a dataset's test images, by `--features` and `--paired`."""
+    from ugatit_tf.evaluation.score import Evaluator
+
+    evaluator = Evaluator(load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"])
+    if evaluator.paired:
+        print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
+    return evaluator
+
+
+def check_there(path):
+    """Raises a UsageError where there is neither a file nor a folder, nor an official TF1 checkpoint."""
+    if not (path.exists() or path.with_name(f"{path.name}.index").exists()):
+        raise UsageError(f"{path} is not there.")
 
 
 def find_checkpoints(run_dir):
     """A run's checkpoints, oldest first, `best.npz` before them where there is one; None if it is no run folder."""
-    config = run_dir / "config.json"
-    run = RunConfig.from_json(config.read_text(), config) if config.is_file() else RunConfig()
-    folder = run_dir / run.checkpoint_dir
+    folder = run_dir / _run_config(run_dir).checkpoint_dir
     found = [*folder.glob("best.npz"), *archive.list_checkpoints(folder)]
-    return found if found or config.is_file() else None
+    return found if found or (run_dir / "config.json").is_file() else None
 
 
 def image_size(path, overrides=None):
@@ -175,26 +196,19 @@ def show(records, path):
     print(f"{path} has every number.")
 
 
-def _score_run(command, values, path):
+def _score_run(command, values, path, out):
     """Records of a run folder or one checkpoint, and what the run logged of its held-out images."""
-    from ugatit_tf.evaluation.score import Evaluator
-
     data = find_data(values, path, "its test images are translated")
     held_out, checkpoints = [], [path]
     if path.is_dir():
         checkpoints = find_checkpoints(path) if values["all"] else find_checkpoints(path)[-1:]
         if not checkpoints:
             raise UsageError(f"{path} has no checkpoint yet.")
-        run = RunConfig.from_json((path / "config.json").read_text(), path / "config.json")
-        log = path / run.log_dir / "evaluation.jsonl"
-        held_out = [json.loads(line) for line in log.read_text().splitlines()] if values["all"] and log.exists() else []
+        held_out = _held_out(path) if values["all"] else []
     overrides = official_overrides(command, values, path)
     dataset = find_dataset(data, need=("testA", "testB"))
-    networks = load_networks(values)
-    size = image_size(checkpoints[-1], overrides)
-    evaluator = Evaluator(networks, dataset.test_a, dataset.test_b, size, values["paired"])
-    if evaluator.paired:
-        print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
+    evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides))
+    make_folder(out, "--out")
     directions = DIRECTIONS if values["direction"] == "both" else (values["direction"],)
     records = untranslated(evaluator, directions)
     for checkpoint in checkpoints:
@@ -203,7 +217,22 @@ def _score_run(command, values, path):
     return records, held_out
 
 
-def _score_folder(values, paths):
+def _held_out(run_dir):
+    """What a run logged of its held-out images: dicts, without lines that a crash cut."""
+    log = run_dir / _run_config(run_dir).log_dir / "evaluation.jsonl"
+    records = []
+    for line in log.read_text().splitlines() if log.is_file() else ():
+        with contextlib.suppress(ValueError):
+            records.append(json.loads(line))
+    return records
+
+
+def _run_config(run_dir):
+    config = run_dir / "config.json"
+    return RunConfig.from_json(config.read_text(), config) if config.is_file() else RunConfig()
+
+
+def _score_folder(values, paths, out):
     """The record of one folder of images, against another or against a dataset's test images."""
     from ugatit_tf.data.images import find_images
     from ugatit_tf.evaluation.score import score_folders
@@ -221,11 +250,15 @@ def _score_folder(values, paths):
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"{path} is no folder of images.")
+        if find_checkpoints(path) is not None:
+            raise UsageError(f"{path} is a run: score it alone, or several with `ugatit compare`.")
         found.append(find_images(path))
         if not found[-1]:
             raise UsageError(f"{path} has no images.")
     if len(paths) == 2:
         reference = found[1]
-    score = score_folders(load_networks(values), found[0], reference, values["paired"])
+    networks = load_networks(values)
+    make_folder(out, "--out")
+    score = score_folders(networks, found[0], reference, values["paired"])
     direction = values["direction"] if len(paths) == 1 else ""
     return {"label": str(paths[0]), "weights": "", "direction": direction, "step": None, **score}

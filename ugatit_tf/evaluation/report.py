@@ -3,6 +3,7 @@
 import math
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Column, metric, its error, factor, digits.
 _COLUMNS = [
@@ -18,7 +19,14 @@ _COLUMNS = [
     ("PSNR, dB", "psnr", None, 1, 1),
     ("SSIM", "ssim", None, 1, 3),
 ]
-_PLOTTED = {"kid": "KID x100", "fid": "FID", "l1": "L1 to the truth, grey levels", "ssim": "SSIM to the truth"}
+_PLOTTED = {"kid": "KID x100", "fid": "FID"}
+_PLOTTED_PAIRS = {"l1": "L1 to the truth, grey levels", "ssim": "SSIM to the truth"}
+_COLOURS = {"a2b": "tab:blue", "b2a": "tab:orange"}
+_STYLES = {
+    "untranslated": {},
+    "raw": {"linestyle": "--", "marker": "o", "markerfacecolor": "white"},
+    "ema": {"linestyle": "-", "marker": "o"},
+}
 
 
 def table(records, network):
@@ -33,8 +41,9 @@ def table(records, network):
     rows = [["", "", *(title for title, *_ in columns)]]
     for record, value in zip(records, values, strict=True):
         cells = [_number(value, *column[1:]) for column in columns]
-        rows.append([record["label"], record["direction"].replace("2", " to ").upper().replace("TO", "to"), *cells])
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+        rows.append([record["label"], _words(record["direction"]), *cells])
+    # Markdown has no table where the rule is empty under a column.
+    widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(rows[0]))]
     lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     rule = ["-" * width for width in widths]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
@@ -47,6 +56,11 @@ def markdown(records):
         for name, scores in records[0]["features"].items()
     ]
     return "\n".join([*parts, *(f"- {line}" for line in warnings(records))]) + "\n"
+
+
+def _words(direction):
+    """`"A to B"` for `"a2b"`; nothing for none."""
+    return " to ".join(direction.upper().split("2"))
 
 
 def _number(values, name, error, factor, digits):
@@ -63,50 +77,63 @@ def warnings(records):
 
 
 def plot(records, held_out, path):
-    """Draw metrics against the step, as a PNG file.
+    """Draw metrics against the step, as a PNG file: a panel of 5 in (600 px) for each of them.
 
     Args:
-        records: as in `table`, with `step`; those without a step are drawn as level lines.
+        records: as in `table`, with `step` and `weights`; those without a step are drawn as level lines.
         held_out: what a run logged of its held-out images while it trained: dicts of `step` and `kid_a2b` and the like.
+            They have a panel of their own: they are other images, and may be scored by another network.
         path: of the file to make.
     """
-    networks = list(records[0]["features"])
-    panels = [(network, name) for network in networks for name in ("kid", "fid")]
-    panels += [(None, name) for name in ("l1", "ssim") if "pairs" in records[0]]
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for axes, (network, name) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for (label, direction), points in _series(records, network, name).items():
-            text = f"{label}, {direction[0].upper()} to {direction[-1].upper()}"
+    panels = [
+        (f"{title} ({network})", _series(records, network, name))
+        for network in records[0]["features"]
+        for name, title in _PLOTTED.items()
+    ]
+    panels += [(title, _series(records, None, name)) for name, title in _PLOTTED_PAIRS.items()]
+    panels.append(("KID x100 of held-out images, in training", _held_out_series(held_out)))
+    panels = [(title, series) for title, series in panels if series]
+    figure = Figure(figsize=(5 * len(panels), 4.4), layout="constrained")
+    legend = {}
+    for axes, (title, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for (weights, direction), points in series.items():
+            label, style = f"{weights}, {_words(direction)}", _STYLES[weights] | {"color": _COLOURS[direction]}
             if points[0][0] is None:
-                axes.axhline(points[0][1], linestyle=":", color="grey")
-                axes.annotate(text, (0, points[0][1]), xycoords=("axes fraction", "data"), fontsize=7, color="grey")
+                # Both directions' lines may be one: each then fills the other's gaps.
+                gaps = (6 * list(_COLOURS).index(direction), (3, 9))
+                legend[label] = axes.axhline(points[0][1], **style, linestyle=gaps)
             else:
                 steps, values, errors = zip(*sorted(points), strict=True)
-                axes.errorbar(steps, values, errors if any(errors) else None, marker="o", capsize=3, label=text)
-        if name == "kid" and network == networks[0]:
-            _draw_held_out(axes, held_out)
-        axes.set(title=_PLOTTED[name] if network is None else f"{_PLOTTED[name]} ({network})", xlabel="step")
-        axes.legend(fontsize=7)
+                legend[label] = axes.errorbar(steps, values, errors if any(errors) else None, capsize=3, **style)
+        axes.set(title=title, xlabel="step")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
+    figure.legend(legend.values(), legend, loc="outside lower center", ncols=2 * len(panels), handlelength=4)
     figure.savefig(path, format="png", dpi=120)
 
 
 def _series(records, network, name):
-    """(step, value, error) by (label without step, direction)."""
+    """[(step, value, error)] by (weights, direction)."""
     found = {}
     for record in records:
-        values = record["pairs"] if network is None else record["features"][network]
+        values = record.get("pairs", {}) if network is None else record["features"][network]
         factor = 100 if name == "kid" else 1
-        point = record.get("step"), factor * values[name], factor * values.get(f"{name}_error", 0.0)
-        found.setdefault((record["weights"], record["direction"]), []).append(point)
+        if name in values:
+            point = record["step"], factor * values[name], factor * values.get(f"{name}_error", 0.0)
+            found.setdefault((record["weights"], record["direction"]), []).append(point)
     return found
 
 
-def _draw_held_out(axes, held_out):
-    names = sorted({name for record in held_out for name in record if name.endswith(("kid_a2b", "kid_b2a"))})
-    for name in names:
-        points = [(record["step"], 100 * record[name]) for record in held_out if record.get(name) is not None]
-        axes.plot(*zip(*points, strict=True), linestyle="--", marker=".", label=f"held out, {name.replace('_', ' ')}")
+def _held_out_series(held_out):
+    """The same; a score that is missing in a line, or null, is left out."""
+    names = {f"{kind}kid_{direction}": (kind, direction) for kind in ("", "ema_") for direction in _COLOURS}
+    found = {}
+    for record in held_out:
+        for name, (kind, direction) in names.items():
+            if record.get(name) is not None:
+                key = "ema" if kind else "raw", direction
+                found.setdefault(key, []).append((record["step"], 100 * record[name], 0.0))
+    return found
 
 
 def finite(value):

@@ -14,6 +14,7 @@ from ugatit_tf.metrics.manifold import precision_recall_density_coverage
 
 DOMAINS = {"a2b": "ab", "b2a": "ba"}
 BATCH = 4
+_LEAST = 4  # images of a set: KID compares halves of it, and images within each
 _NEIGHBOURS = 5
 _SPLITS = 10
 
@@ -28,24 +29,26 @@ class Evaluator:
         networks: list of `FeatureNetwork`.
         paths_a, paths_b: files of the real images; translated are those of one domain, and compared those of the other.
         size: side in pixels at which the generators work.
-        paired: see `find_truths`.
+        paired: see `find_truths`; None: they are pairs where both domains have the same names.
 
     Attributes:
         paired: whether the images are pairs.
 
     Raises:
-        ValueError: see `find_truths`.
+        ValueError: a domain has fewer than 4 images; or see `find_truths`.
     """
 
     def __init__(self, networks, paths_a, paths_b, size, paired=None):
         self.networks = networks
         self.size = size
         self._paths = {"a": list(paths_a), "b": list(paths_b)}
-        self._truths = {
+        _check_counts({f"of domain {domain.upper()}": paths for domain, paths in self._paths.items()})
+        truths = {
             direction: find_truths(self._paths[source], self._paths[target], paired)
             for direction, (source, target) in DOMAINS.items()
         }
-        self.paired = None not in self._truths.values()
+        self.paired = None not in truths.values()
+        self._truths = truths if self.paired else dict.fromkeys(DOMAINS)
         self._real = {}
 
     def score(self, direction, generator=None):
@@ -105,7 +108,12 @@ def score_folders(networks, translated, reference, paired=None):
 
     Returns:
         As `Evaluator.score`; a truth is resized to the image.
+
+    Raises:
+        ValueError: fewer than 4 images in either set, one that cannot be read; or see `find_truths`.
     """
+    _check_counts({"translations": translated, "reference images": reference})
+    truths = find_truths(translated, reference, paired) or ()
     found = collect(networks, (images.decode(path)[None] for path in translated))
 
     def real(network):
@@ -119,7 +127,7 @@ def score_folders(networks, translated, reference, paired=None):
         for network, features in zip(networks, found, strict=True)
     }
     distances_to_truth = []
-    for path, truth in zip(translated, find_truths(translated, reference, paired) or (), strict=False):
+    for path, truth in zip(translated, truths, strict=False):  # none where they are not paired
         image = images.decode(path)
         expected = np.uint8(np.rint(pipeline.resize(images.decode(truth), image.shape[:2])))
         distances_to_truth.append(_compare(image, expected))
@@ -213,6 +221,12 @@ def find_truths(paths, others, paired=None):
 def to_levels(batch):
     """Images in [-1, 1] as uint8 in [0, 255], rounded, as they are saved."""
     return tf.cast(tf.clip_by_value(tf.round((batch + 1.0) * 127.5), 0.0, 255.0), tf.uint8).numpy()
+
+
+def _check_counts(sets):
+    if min(map(len, sets.values())) < _LEAST:
+        received = " and ".join(f"{len(paths)} {name}" for name, paths in sets.items())
+        raise ValueError(f"Scores need at least {_LEAST} images in each set; received {received}.")
 
 
 def _comparing(batches, truths, collected):

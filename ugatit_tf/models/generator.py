@@ -114,7 +114,8 @@ class Generator(Network):
         seed: decides the initial weights.
 
     Call:
-        images: float32 in [-1, 1], [N, H, W, 3]. Light: H and W any multiples of 4. Full: `img_size` both.
+        images: float32 in [-1, 1], [N, H, W, 3]. H and W any multiples of 4, or `fixed_size` both where it is not
+            None: in a full generator with AdaLIN or AdaIN, whose gamma and beta come from every pixel of the map.
 
     Returns:
         The translated images in [-1, 1] [N, H, W, 3], the CAM logits [N, 2] and the heatmap [N, H/4, W/4, 1]; float32.

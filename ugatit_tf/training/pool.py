@@ -41,7 +41,7 @@ class ImagePool:
         for number, image in enumerate(tf.unstack(images)):
             filling = self.count < self.size
             drawn = tf.cast(draws[0, number] * float(self.size), tf.int32)
-            index = tf.where(filling, self.count, tf.minimum(drawn, self.size - 1))
+            index = tf.where(filling, self.count, drawn)
             former = self.images.sparse_read(index)
             old_one = tf.logical_and(tf.logical_not(filling), draws[1, number] < 0.5)
             shown.append(tf.where(old_one, former, image))
