@@ -12,12 +12,13 @@ from PIL import Image
 
 import ugatit_tf
 from ugatit_tf import ugatit
-from ugatit_tf.cli import compare, evaluate
+from ugatit_tf.cli import compare
 from ugatit_tf.cli.main import main
 from ugatit_tf.data import images, pipeline
 from ugatit_tf.evaluation import features, report
 from ugatit_tf.evaluation.score import Evaluator
 from ugatit_tf.inference import sheets
+from ugatit_tf.weights import archive
 
 pytestmark = pytest.mark.usefixtures("scoring")
 CELL = 144  # pixels: 24, enlarged until there are 128 or more
@@ -65,11 +66,7 @@ def test_a_row_for_each_run_in_their_order(folder, models, six_pairs):
     for record in records:
         direction, model = record["direction"], models.get(record["label"])
         expected = evaluator.score(direction, getattr(model, f"gen_{direction}", None))
-        # Compiled, a generator's sums round otherwise: a level of a pixel here and there.
-        for name in ("kid", "fid", "mean_kid", "precision"):
-            found = record["features"]["random-conv"][name]
-            assert found == pytest.approx(expected["features"]["random-conv"][name], rel=1e-2, abs=1e-2)
-        assert record["pairs"] == pytest.approx(expected["pairs"], rel=1e-3)
+        assert {name: record[name] for name in expected} == expected
 
 
 def test_what_is_printed_and_written(folder):
@@ -192,7 +189,9 @@ def test_what_cannot_be_compared(fails, folder, six_pairs, write_run, tmp_path):
     other = write_run(tmp_path / "other", tmp_path / "data")
     empty = write_run(tmp_path / "empty", six_pairs, steps=())
     (tmp_path / "torn.npz").write_bytes(b"")
-    large = write_run(tmp_path / "large", six_pairs, img_size=32)
+    large = write_run(tmp_path / "large", six_pairs, steps=())
+    text = (large / "config.json").read_text().replace('"img_size": 24', '"img_size": 32')
+    archive.write(large / "checkpoint" / "step-00000001.npz", {}, text)
     torn = pathlib.Path(shutil.copytree(folder / "two" / "run", tmp_path / "torn")) / "checkpoint" / "step-00000001.npz"
     torn.write_bytes(torn.read_bytes()[:-2000])
     for words, code, messages in (
@@ -236,4 +235,3 @@ def test_help_explains_every_flag(capsys):
     text = capsys.readouterr().out
     assert all(f"--{name}" in text for name in compare.make_command().parse([]) if name != "words")
     assert max(len(line) for line in text.splitlines()) <= 120
-    assert {"a2b", "b2a"} == set(evaluate.DIRECTIONS)

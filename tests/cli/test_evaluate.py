@@ -4,11 +4,14 @@ import contextlib
 import io
 import itertools
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import types
 
 import keras
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import ugatit_tf
@@ -18,19 +21,8 @@ from ugatit_tf.data.images import MEMORY_FILE, find_images
 from ugatit_tf.evaluation import features, report
 from ugatit_tf.evaluation.score import Evaluator, score_folders
 
-pytestmark = pytest.mark.usefixtures("scoring", "eager")
-
-
-@pytest.fixture(scope="module")
-def eager():
-    """Nothing is compiled: that takes longer than a few images, and rounds otherwise; `test_compare.py` compiles."""
-
-    def function(python_function=None, **words):
-        return python_function or (lambda same: same)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf, "function", function)
-        yield
+ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("scoring")
 
 
 def run_command(*words):
@@ -50,12 +42,12 @@ def listing(folder):
 
 
 @pytest.fixture(scope="module")
-def network(eager):
+def network(scoring):
     return features.load_features("random")
 
 
 @pytest.fixture(scope="module")
-def folder(scoring, eager, six_pairs, write_run, tmp_path_factory):
+def folder(scoring, six_pairs, write_run, tmp_path_factory):
     """A folder with a run that was scored as it is (`text` is what was printed), and its dataset `six_pairs`."""
     folder = tmp_path_factory.mktemp("evaluated")
     write_run(folder / "run", six_pairs, steps=(100, 200), ema=0.9, best=150)
@@ -104,6 +96,23 @@ def test_a_runs_newest_weights_and_their_average(folder, six_pairs, network):
     assert listing(out) == ["evaluation.json"]  # no plot of one step
 
 
+@pytest.mark.slow
+def test_the_command_as_it_is_typed(folder, tmp_path):
+    """A process of its own, with compiled generators and batches as they are."""
+    command = [sys.executable, "-m", "ugatit_tf.cli.main", "evaluate", folder / "run", "--features", "random"]
+    environment = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"UGATIT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    for record, expected in zip(read(tmp_path), read(folder / "run" / "evaluation"), strict=True):
+        found, values = (dict(part["features"]["random-conv"]) for part in (record, expected))
+        assert (found.pop("warnings"), found.pop("note")) == (values.pop("warnings"), values.pop("note"))
+        # A compiled generator's sums round otherwise: a level of a pixel here and there.
+        assert found == pytest.approx(values, rel=1e-2, abs=1e-2)
+        assert record["pairs"] == pytest.approx(expected["pairs"], rel=1e-3)
+    assert (tmp_path / "cache").is_dir()
+
+
 def test_what_is_printed(folder):
     text = (folder / "text").read_text()
     assert report.markdown(read(folder / "run" / "evaluation")) in text
@@ -134,7 +143,7 @@ def test_all_checkpoints_and_a_plot(folder, tmp_path, monkeypatch):
     assert listing(tmp_path / "out") == ["evaluation.json", "evaluation.png"]
     assert f"{tmp_path / 'out' / 'evaluation.png'} shows the scores against the step." in text
     with Image.open(tmp_path / "out" / "evaluation.png") as picture:
-        assert picture.size == (5 * 600, 528)  # KID, FID, L1, SSIM and the held-out images
+        assert picture.size == (3 * 600, 1008)  # KID, FID, L1; SSIM and the held-out images
     assert [record["step"] for record in drawn[0][1]] == [50, 100]
 
 
@@ -160,6 +169,21 @@ def test_an_official_checkpoint(six_pairs, network, drawn_arrays, tmp_path):
     record = read(tmp_path / "out")[1]
     assert (record["label"], record["step"]) == ("official.pt, raw", None)
     assert_scores(record, expected)
+
+
+@pytest.mark.slow
+def test_an_official_tf1_checkpoint_without_smoothing(six_pairs, network, tmp_path):
+    """Its path is no file's, and its smoothing shows in every pixel."""
+    prefix = ROOT / "tests" / "golden" / "tf1_light" / "UGATIT_light.model-1"
+    words = ["--dataset", six_pairs.name, "--data_dir", six_pairs.parent, "--direction", "a2b", "--img_size", 96]
+    run_command(prefix, *words, "--nosmoothing", "--out", tmp_path / "out")
+    record = read(tmp_path / "out")[1]
+    assert record["label"] == "UGATIT_light.model-1, raw"
+    evaluator = Evaluator([network], *(find_images(six_pairs / name) for name in ("testA", "testB")), 96)
+    for smoothing in (True, False):
+        model = ugatit_tf.UGATIT.load(prefix, smoothing=smoothing, img_size=96)
+        expected = evaluator.score("a2b", model.gen_a2b)
+        assert (record["features"] == expected["features"]) is not smoothing
 
 
 def test_a_cyclegan(six_pairs, network, write_run, tmp_path):

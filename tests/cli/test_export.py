@@ -14,8 +14,10 @@ from PIL import Image
 
 import ugatit_tf
 from ugatit_tf.cli import export
+from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.export import metadata, tflite, verify
+from ugatit_tf.models import Generator
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -101,6 +103,46 @@ def test_an_official_checkpoint_and_its_weights_as_pt(make_run, tmp_path, capsys
     expected, actual = ugatit_tf.UGATIT.load(checkpoint), ugatit_tf.UGATIT.load(tmp_path / "out" / "anime.pt")
     for name, array in expected.arrays().items():
         np.testing.assert_array_equal(actual.arrays()[name], array)
+
+
+@pytest.mark.slow
+def test_a_cyclegan(make_run, cyclegan_flags, tmp_path, capsys):
+    """As any run; no official code takes its weights."""
+    make_run(tmp_path, cyclegan_flags)
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "b2a", "--formats"]
+    formats = ["saved_model", "float32", "weights"]
+    assert main(["export", *words, ",".join(formats)]) == 0
+    out = tmp_path / "run" / "export"
+    assert [proof["kind"] for proof in json.loads((out / "export.json").read_text())] == formats
+    generator = ugatit_tf.UGATIT.load(tmp_path / "run").gen_b2a
+    said = metadata.read((out / "ugatit_b2a_float32.tflite").read_bytes())
+    assert said["label"] == "CycleGAN, cats, B to A"
+    assert (said["model"]["architecture"], said["model"]["n_res"]) == ("cyclegan", 1)
+    assert said["weights_sha256"] == metadata.weights_sha256(generator)
+    assert main(["export", *words, "pt"]) == 2
+    assert "--formats pt is for U-GAT-IT of the pytorch flavor;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ablation", ["--norm=ln", "--nocam_d"])
+def test_ablations_have_no_official_form(make_run, tmp_path, capsys, ablation):
+    words = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24", "--flavor", "pytorch"]
+    make_run(tmp_path, [*words, ablation])
+    assert main(["export", "--checkpoint", str(tmp_path / "run"), "--formats", "weights,pt"]) == 2
+    assert f"{tmp_path / 'run'} is of the kind that the official code lacks." in capsys.readouterr().err
+    assert not (tmp_path / "run" / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("norm", "light", "fixed"), [("adalin", False, True), ("adalin", True, False), ("gn", False, False)]
+)
+def test_sizes_that_a_generator_has(norm, light, fixed):
+    generator = Generator(light=light, norm=norm, ch=1, n_res=1, img_size=16)
+    assert export._size(None, generator) == export._size("16", generator) == (16, 16)
+    if fixed:
+        with pytest.raises(UsageError, match="--size 16x24: a full generator works at its own size only, 16"):
+            export._size("16x24", generator)
+    else:
+        assert export._size("16x24", generator) == (16, 24)
 
 
 def test_another_size(run, tmp_path):

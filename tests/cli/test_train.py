@@ -256,6 +256,7 @@ def test_init_of_a_run_that_has_begun_is_passed_over_in_words(run, capsys):
     assert "All steps are done" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline_holds", [True, False])
 def test_init_from_another_architecture_names_the_flags_that_fit(
     baseline_holds, make_run, cyclegan_flags, tmp_path, capsys
@@ -278,6 +279,7 @@ def test_init_from_another_architecture_names_the_flags_that_fit(
         np.testing.assert_array_equal(array, expected[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "fits"), [("ln", True), ("adain", False)])
 def test_init_of_a_full_model_at_another_size(norm, fits, make_run, tmp_path):
     """Only gamma and beta from every pixel of the map tie weights to a size."""

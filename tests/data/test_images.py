@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -570,3 +571,74 @@ def test_what_was_found_is_said(tmp_path):
 def test_an_unknown_need_is_refused(tmp_path):
     with pytest.raises(ValueError, match="received 'valA'"):
         images.load_dataset(tmp_path, need=("valA",))
+
+
+# hold_out
+
+
+def named(a, b, **others):
+    """A dataset of files of these names, which need not be there."""
+    lists = {"train_a": a, "train_b": b, "test_a": ["x"], "test_b": ["y"], **others}
+    return images.Dataset(**{name: [pathlib.Path(path) for path in paths] for name, paths in lists.items()}, bad=[])
+
+
+def numbered(folder, count):
+    return [f"{folder}/{index:04d}.png" for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "held"), [((40, 49), (4, 4)), ((50, 99), (5, 9)), ((999, 1000), (99, 100)), ((1010, 5000), (100, 100))]
+)
+def test_a_tenth_is_held_out_and_at_most_a_hundred(counts, held):
+    before = named(numbered("A", counts[0]), numbered("B", counts[1]))
+    rest, aside = before.hold_out()
+    assert (len(aside.test_a), len(aside.test_b)) == held
+    assert (aside.train_a, aside.train_b) == ([], [])
+    assert (rest.test_a, rest.test_b) == (before.test_a, before.test_b)
+    for train, test in (("train_a", "test_a"), ("train_b", "test_b")):
+        kept, set_aside = getattr(rest, train), getattr(aside, test)
+        assert sorted(kept + set_aside) == getattr(before, train)  # each image is in one of them
+        assert kept == sorted(kept)
+        assert set_aside == sorted(set_aside)
+    assert before == named(numbered("A", counts[0]), numbered("B", counts[1]))
+
+
+def test_which_are_held_out_never_changes():
+    """Committed with the first version: a training that goes on must not meet the images that judge it."""
+    _, aside = named(numbered("A", 40), numbered("B", 40)).hold_out()
+    expected = ["0015.png", "0019.png", "0027.png", "0030.png"]
+    assert [path.name for path in aside.test_a] == expected
+    assert [path.name for path in aside.test_b] == expected
+
+
+def test_which_are_held_out_depends_on_their_names_alone():
+    paths = [f"A/{name}" for name in (*"abcdefghijklmnopqrstuvwxyz", *"ABCDEFGHIJKLMN")]
+    other = numbered("B", 60)
+    _, first = named(paths, other).hold_out()
+    moved = [path.replace("A/", "/another/place/") for path in reversed(paths)]
+    _, second = named(moved, numbered("B", 40)).hold_out()
+    assert [path.name for path in second.test_a] == [path.name for path in reversed(first.test_a)]
+    assert [path.name for path in first.test_a] != sorted(path.name for path in map(pathlib.Path, paths))[:4]
+
+
+def test_images_of_one_name_in_two_folders_are_told_apart():
+    paths = [*numbered("A/x", 30), *numbered("A/y", 30)]
+    rest, aside = named(paths, paths).hold_out()
+    assert (len(rest.train_a), len(aside.test_a)) == (54, 6)
+
+
+def test_names_that_are_not_text_can_be_held_out():
+    paths = [os.fsdecode(b"A/\xe4%d.png" % index) for index in range(40)]
+    assert len(named(paths, paths).hold_out()[1].test_a) == 4
+
+
+@pytest.mark.parametrize(("counts", "name"), [((39, 40), "train_a has 39"), ((40, 0), "train_b has 0")])
+def test_too_few_images_cannot_be_held_out(counts, name):
+    with pytest.raises(ValueError, match=f"4 or more of each domain; {name} images. Train without --eval_every, or"):
+        named(numbered("A", counts[0]), numbered("B", counts[1])).hold_out()
+
+
+def test_what_is_held_out_keeps_the_files_left_out():
+    before = images.Dataset(numbered("A", 0), [], [], [], [(pathlib.Path("bad.png"), "empty")])
+    lists = {name: [pathlib.Path(path) for path in numbered(name, 40)] for name in ("train_a", "train_b")}
+    assert dataclasses.replace(before, **lists).hold_out()[0].bad == before.bad

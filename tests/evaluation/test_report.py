@@ -81,10 +81,11 @@ def test_a_table_is_of_one_network():
 def test_a_page_has_every_network_and_each_warning_once():
     records = [record(networks=("one", "two"), warnings=["Few."]), record(warnings=["Few.", "Old."], networks=("two",))]
     records[1]["features"]["one"] = {**records[1]["features"]["two"], "warnings": ["New.", "Few."]}
-    assert report.warnings(records) == ["Few.", "Old.", "New."]
+    assert report.warnings(records, "one") == ["Few.", "New."]
+    assert report.warnings(records, "two") == ["Few.", "Old."]
     tables = [report.table(records, name) for name in ("one", "two")]
-    notes = [f"Features: {name}. A note.\n\n{table}\n" for name, table in zip(("one", "two"), tables, strict=True)]
-    assert report.markdown(records) == f"{notes[0]}\n{notes[1]}\n- Few.\n- Old.\n- New.\n"
+    one, two = (f"Features: {n}. A note.\n\n{table}\n\n" for n, table in zip(("one", "two"), tables, strict=True))
+    assert report.markdown(records) == f"{one}- Few.\n- New.\n\n{two}- Few.\n- Old.\n"
     assert report.markdown([record()]).endswith("| 20.0 |\n\n")
 
 
@@ -145,7 +146,7 @@ def test_metrics_against_the_step(tmp_path, figures):
     rows = [untranslated("a2b", pairs=ssim, kid=0.9), *of_steps([20, 100, 10], pairs=ssim | {"l1": 25.0})]
     report.plot(rows, [], tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
-        assert (picture.format, picture.size) == ("PNG", (4 * PANEL, 528))
+        assert (picture.format, picture.size) == ("PNG", (3 * PANEL, 1008))
     kid, fid, l1, ssim = figures[0].axes
     titles = ["KID x100 (net)", "FID (net)", "L1 to the truth, grey levels", "SSIM to the truth"]
     assert [axes.get_title() for axes in (kid, fid, l1, ssim)] == titles
@@ -199,7 +200,7 @@ def test_several_networks_have_panels_of_their_own(tmp_path, figures):
     titles = [axes.get_title() for axes in figures[0].axes]
     assert titles == ["KID x100 (one)", "FID (one)", "KID x100 (two)", "FID (two)"]
     with Image.open(tmp_path / "x.png") as picture:
-        assert picture.width == 4 * PANEL
+        assert picture.size == (3 * PANEL, 1008)
 
 
 def test_held_out_images_have_a_panel_of_their_own(tmp_path, figures):

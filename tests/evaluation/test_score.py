@@ -188,6 +188,15 @@ def test_several_networks_score_the_same_translations(unpaired):
     assert (scores["first"]["note"], scores["second"]["note"]) == ("Colours.", "Classes.")
 
 
+def test_the_inception_score_is_of_the_translations(tmp_path):
+    paths = draw(tmp_path / "a", 11, (70, 90, 160)), draw(tmp_path / "b", 4, (190, 110, 60))
+    networks = [Network("plain"), Network("classes", classes=True)]
+    scores = Evaluator(networks, *paths, SIZE).score("a2b", GENERATORS["a2b"])["features"]
+    probabilities = networks[1].of(translated(paths[0], "a2b"))[1][np.random.default_rng(0).permutation(11)]
+    assert scores["classes"]["inception_score"] == pytest.approx(inception_score(probabilities, 10).value)
+    assert "inception_score" not in scores["plain"]
+
+
 def test_pictures(unpaired):
     evaluator = Evaluator([], *unpaired, SIZE)
     np.testing.assert_array_equal(evaluator.pictures("b2a", 5), real(unpaired[1][:5]))
@@ -244,13 +253,15 @@ def test_images_are_not_kept(tmp_path, pairs_too):
     assert ahead == 1
 
 
-def test_real_images_are_seen_once(unpaired):
+def test_real_images_are_seen_once(unpaired, tmp_path):
     network, generator = Network(), Generator(-1.3)
     evaluator = Evaluator([network], *unpaired, SIZE)
     first = evaluator.score("a2b", generator)
     assert len(network.seen) == 7 + 9 + 7
+    (tmp_path / "cache").rename(tmp_path / "elsewhere")  # nor is their file read again
     evaluator.score("b2a", generator)
     assert len(network.seen) == 23 + 9
+    (tmp_path / "elsewhere").rename(tmp_path / "cache")
     again = Network()
     other = Evaluator([again], *unpaired, SIZE)
     assert other.score("a2b", generator) == first
@@ -382,18 +393,19 @@ def test_warnings_have_the_numbers():
     probabilities = np.full((12, 2), 0.5, np.float32)
     sets = (rows(12), probabilities), (rows(8, 1, 1), None), (rows(12), None)
     kid, fid, mean, manifold, inception = score.measure(Network(), *sets)["warnings"]
-    assert kid.startswith("kid of 8 images: it needs 100, ")
-    assert fid.startswith("fid of 8 images: it needs 10,000, ")
-    assert fid.endswith("the covariance of 9 features is singular with 8 images.")
+    assert kid.startswith("KID needs 100 images, ")
+    assert kid.endswith("Here are 8.")
+    assert fid.startswith("FID needs 10,000 images, ")
+    assert fid.endswith("Here are 8. The covariance of 9 features is singular with 8 images.")
     assert mean == distances.MEAN_KID_WARNING
-    assert manifold.startswith("precision_recall_density_coverage of 8 images: it needs 10,000, ")
-    assert inception.startswith("inception_score of 12 images: it needs 50,000, ")
+    assert manifold.endswith("Here are 8.")
+    assert inception.endswith("Here are 12.")
     assert len(score.measure(Network(), (rows(4), None), (rows(4), None))["warnings"]) == 2
 
 
 def test_enough_images_need_no_warning():
     warnings = score.measure(Network(), (rows(100), None), (rows(100), None))["warnings"]
-    assert not any(line.startswith("kid") for line in warnings)
+    assert not any(line.startswith("KID") for line in warnings)
     assert not any("singular" in line for line in warnings)
 
 

@@ -7,11 +7,13 @@ import pytest
 from networks import draw_all
 from PIL import Image
 
-from ugatit_tf.models import Generator
+from ugatit_tf.models import Generator, ResNetGenerator
 
 
 def _generator(flavor="tf1", light=True, img_size=16, ch=2, **values):
-    """A small generator whose every part shows in what it draws."""
+    """A small generator whose every part shows in what it draws; of the flavor "cyclegan" the baseline's."""
+    if flavor == "cyclegan":
+        return draw_all(ResNetGenerator(ch=ch, n_res=1, img_size=img_size, **values))
     return draw_all(Generator(flavor, light=light, ch=ch, n_res=1, img_size=img_size, **values))
 
 

@@ -13,7 +13,7 @@ from flatbuffers.table import Table
 from ugatit_tf.data.pipeline import to_float
 from ugatit_tf.export import metadata, tflite
 from ugatit_tf.export.signatures import to_uint8
-from ugatit_tf.export.verify import BOUNDS
+from ugatit_tf.export.verify import BOUNDS, measure_tflite
 
 SIZE = (16, 16)
 
@@ -101,6 +101,51 @@ def test_xnnpack_takes_the_whole_graph(make_generator, tmp_path, flavor, light):
     path = tmp_path / "x.tflite"
     path.write_bytes(tflite.float_only(make_generator(flavor, light=light), SIZE))
     assert CompiledModel.from_file(str(path), HardwareAccelerator.CPU).is_fully_accelerated()
+
+
+# CycleGAN and, between them, the norms and the lack of attention; of 48 channels, groups have 3.
+OTHERS = [
+    {"flavor": "cyclegan", "ch": 4},
+    {"norm": "gn", "ch": 12, "cam": False},
+    {"norm": "in", "ch": 4, "cam": False, "light": False},
+    {"norm": "ln", "ch": 4, "flavor": "pytorch"},
+    {"norm": "adain", "ch": 4, "light": False},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", OTHERS, ids=str)
+def test_baseline_and_ablations_are_exact_and_whole_in_xnnpack(make_generator, tmp_path, pictures, values):
+    generator, path = make_generator(**values), tmp_path / "x.tflite"
+    content = tflite.float_only(generator, SIZE)
+    path.write_bytes(content)
+    assert CompiledModel.from_file(str(path), HardwareAccelerator.CPU).is_fully_accelerated()
+    for picture in pictures:
+        floats = to_float(picture[None]).numpy()
+        image, _, heatmap = generator(floats, training=False)
+        assert np.ptp(image) > 0.5
+        assert psnr(runner(content)("float", floats), image.numpy()) > BOUNDS["float32"]
+        np.testing.assert_allclose(runner(content)("float", floats, "heatmap"), heatmap, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", OTHERS[:2], ids=str)
+def test_baseline_and_ablations_with_int8_weights(make_generator, tmp_path, pictures, description, values):
+    generator, path = make_generator(**values | {"ch": 12}), tmp_path / "x.tflite"
+    path.write_bytes(tflite.convert(generator, "dynamic_range", SIZE, description))
+    proof = measure_tflite(path, "dynamic_range", generator, pictures)
+    assert proof.faults() == []
+    assert proof.psnr < 70  # int8 it is
+    assert proof.partitions == 1
+
+
+@pytest.mark.slow
+def test_a_cyclegan_of_any_size(make_generator, description):
+    generator = make_generator("cyclegan")
+    ask = runner(tflite.convert(generator, "float32", None, description))
+    for shape in ((1, 16, 16, 3), (2, 24, 8, 3)):
+        image = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+        assert psnr(ask("float", image), generator(image, training=False)[0].numpy()) > 100
 
 
 def test_flat_pictures_keep_their_digits(make_generator, description):

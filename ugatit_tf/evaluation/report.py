@@ -21,6 +21,7 @@ _COLUMNS = [
 ]
 _PLOTTED = {"kid": "KID x100", "fid": "FID"}
 _PLOTTED_PAIRS = {"l1": "L1 to the truth, grey levels", "ssim": "SSIM to the truth"}
+_COLUMNS_OF_PANELS = 3
 _COLOURS = {"a2b": "tab:blue", "b2a": "tab:orange"}
 _STYLES = {
     "untranslated": {},
@@ -50,12 +51,12 @@ def table(records, network):
 
 
 def markdown(records):
-    """The tables of all feature networks, and what they cannot bear, as a Markdown page."""
-    parts = [
-        f"Features: {name}. {scores['note']}\n\n{table(records, name)}\n"
-        for name, scores in records[0]["features"].items()
-    ]
-    return "\n".join([*parts, *(f"- {line}" for line in warnings(records))]) + "\n"
+    """The tables of all feature networks, and what each cannot bear, as a Markdown page."""
+    parts = []
+    for name, scores in records[0]["features"].items():
+        lines = [f"Features: {name}. {scores['note']}", "", table(records, name), ""]
+        parts.append("\n".join([*lines, *(f"- {line}" for line in warnings(records, name)), ""]))
+    return "\n".join(parts)
 
 
 def _words(direction):
@@ -70,14 +71,13 @@ def _number(values, name, error, factor, digits):
     return f"{text} ± {factor * values[error]:.{digits}f}" if error else text
 
 
-def warnings(records):
-    """The lines on what the numbers cannot bear, each once."""
-    found = [line for record in records for scores in record["features"].values() for line in scores["warnings"]]
-    return list(dict.fromkeys(found))
+def warnings(records, network):
+    """The lines on what the numbers by one feature network cannot bear, each once."""
+    return list(dict.fromkeys(line for record in records for line in record["features"][network]["warnings"]))
 
 
 def plot(records, held_out, path):
-    """Draw metrics against the step, as a PNG file: a panel of 5 in (600 px) for each of them.
+    """Draw metrics against the step, as a PNG file: a panel of 5 in (600 px) for each of them, three in a row.
 
     Args:
         records: as in `table`, with `step` and `weights`; those without a step are drawn as level lines.
@@ -93,9 +93,14 @@ def plot(records, held_out, path):
     panels += [(title, _series(records, None, name)) for name, title in _PLOTTED_PAIRS.items()]
     panels.append(("KID x100 of held-out images, in training", _held_out_series(held_out)))
     panels = [(title, series) for title, series in panels if series]
-    figure = Figure(figsize=(5 * len(panels), 4.4), layout="constrained")
+    columns = min(len(panels), _COLUMNS_OF_PANELS)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5 * columns, 4 * rows + 0.4), layout="constrained")
     legend = {}
-    for axes, (title, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(panels) :]:
+        axes.remove()
+    for axes, (title, series) in zip(places, panels, strict=False):
         for (weights, direction), points in series.items():
             label, style = f"{weights}, {_words(direction)}", _STYLES[weights] | {"color": _COLOURS[direction]}
             if points[0][0] is None:
@@ -108,7 +113,7 @@ def plot(records, held_out, path):
         axes.set(title=title, xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
-    figure.legend(legend.values(), legend, loc="outside lower center", ncols=2 * len(panels), handlelength=4)
+    figure.legend(legend.values(), legend, loc="outside lower center", ncols=2 * columns, handlelength=4)
     figure.savefig(path, format="png", dpi=120)
 
 
