@@ -205,7 +205,7 @@ def test_what_cannot_be_compared(fails, folder, six_pairs, write_run, tmp_path):
         ((run, other), 2, ["several datasets", str(six_pairs), str(tmp_path / "data"), "Say with --dataset"]),
         ((run, large), 2, ["step-00000003.npz: 24 px", "step-00000001.npz: 32 px", "Compare runs of one size."]),
         ((run, torn.parents[1]), 1, [f"{torn} is torn"]),
-        ((run, tmp_path / "torn.npz"), 2, ["torn.npz does not tell its dataset"]),
+        ((run, tmp_path / "torn.npz"), 1, ["torn.npz is torn"]),
         ((run, folder / "two" / "run", "--features", "nonsense"), 1, ["There are no features 'nonsense'"]),
     ):
         found, error = fails(*words)

@@ -328,6 +328,19 @@ def test_torn_checkpoints(fails, six_pairs, write_run, tmp_path):
     assert fails(path, "--direction", "a2b")[0] == 1
 
 
+def test_a_checkpoint_that_was_moved_still_knows_its_dataset(folder, tmp_path):
+    (tmp_path / "x.npz").write_bytes((folder / "run" / "checkpoint" / "step-00000200.npz").read_bytes())
+    run_command(tmp_path / "x.npz", "--out", tmp_path / "out")
+    expected = read(folder / "run" / "evaluation")
+    assert [r["features"] for r in read(tmp_path / "out")] == [r["features"] for r in expected]
+
+
+def test_two_folders_take_no_dataset(fails, six_pairs):
+    for words in (("--dataset", "x"), ("--direction", "a2b")):
+        code, error = fails(six_pairs / "testA", six_pairs / "testB", *words)
+        assert (code, "leave out --dataset and --direction" in error) == (2, True)
+
+
 def test_a_file_that_is_no_checkpoint(fails, six_pairs, tmp_path):
     (tmp_path / "x.txt").touch()
     words = ["--dataset", six_pairs.name, "--data_dir", six_pairs.parent]

@@ -29,9 +29,7 @@ def data_dir(tmp_path_factory):
 def command(data_dir, run_dir, *flags):
     """A float16 run: its loss scale must be resumed too; and an average, a pool, and losses and scores in between."""
     words = "--light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --precision float16 --ema 0.9 --lr 1e-3 --epoch 2"
-    words += (
-        f" --iteration {STEPS // 2} --save_freq 2 --print_freq 3 --log_freq 1 --eval_every 3 --keep 3"
-    )
+    words += f" --iteration {STEPS // 2} --save_freq 2 --print_freq 3 --log_freq 1 --eval_every 3 --keep 3"
     words += " --pool_size 2 --dataset tiny"
     return [sys.executable, ROOT / "train.py", *words.split(), "--data_dir", data_dir, "--run_dir", run_dir, *flags]
 

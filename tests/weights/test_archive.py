@@ -25,6 +25,7 @@ def test_round_trip(tmp_path):
         np.testing.assert_array_equal(arrays[name], array)
         assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
     assert np.signbit(arrays["odd"][2])
+    assert archive.read_config(tmp_path / "step-00000007.npz") == config
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_torn_anywhere(small):
     for length in (*range(0, len(whole), 7), len(whole) - 1):
         with pytest.raises(ValueError, match=r"step-00000001\.npz is torn"):
             read(whole[:length])
+
+
+def test_the_configuration_of_what_is_none(small, tmp_path):
+    path = tmp_path / "step-00000001.npz"
+    for content in (b"", small[0][:-30], b"no zip"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"step-00000001\.npz is torn, or no checkpoint"):
+            archive.read_config(path)
+    np.savez(path, other=np.zeros(1))
+    with pytest.raises(ValueError, match=r"step-00000001\.npz is torn, or no checkpoint"):
+        archive.read_config(path)
+    with pytest.raises(FileNotFoundError):
+        archive.read_config(tmp_path / "none.npz")
 
 
 def flip(content, position, bit):

@@ -78,6 +78,8 @@ def main(arguments):
     is_run = len(paths) == 1 and not (paths[0].is_dir() and find_checkpoints(paths[0]) is None)
     if values["all"] and not (is_run and paths[0].is_dir()):
         raise UsageError("--all is for a run folder.")
+    if len(paths) == 2 and (command.given("dataset") or command.given("direction")):
+        raise UsageError("Two folders are compared as they are: leave out --dataset and --direction.")
     out = pathlib.Path(values["out"] or (paths[0] / "evaluation" if is_run and paths[0].is_dir() else "evaluation"))
 
     find_gpus()
@@ -138,7 +140,7 @@ def image_size(path, overrides=None):
     from ugatit_tf.ugatit import UGATIT
 
     if path.suffix == ".npz":
-        return RunConfig.from_json(archive.read(path)[1], path).model.img_size
+        return RunConfig.from_json(archive.read_config(path), path).model.img_size
     return UGATIT.load(path, **(overrides or {})).config.img_size
 
 

@@ -6,6 +6,7 @@ import sys
 
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.weights import archive
 
 # Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
 _LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -106,9 +107,11 @@ def find_data(values, checkpoint, what):
     Raises:
         UsageError: neither tells.
     """
-    run_dir = checkpoint.parent.parent if checkpoint.suffix == ".npz" else checkpoint
-    config = run_dir / "config.json"
-    known = RunConfig.from_json(config.read_text(), config).data if config.is_file() else None
+    config, known = checkpoint / "config.json", None
+    if checkpoint.suffix == ".npz" and checkpoint.is_file():
+        known = RunConfig.from_json(archive.read_config(checkpoint), checkpoint).data
+    elif config.is_file():
+        known = RunConfig.from_json(config.read_text(), config).data
     if not values["dataset"] and known is None:
         raise UsageError(f"{checkpoint} does not tell its dataset; {what}. Give --dataset.")
     default = known or DataConfig()

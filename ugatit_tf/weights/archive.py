@@ -39,14 +39,32 @@ def read(path):
         OSError: the file cannot be opened.
         ValueError: the file is torn, or is no checkpoint.
     """
+
+    def take(members):
+        arrays = {name: members[name] for name in members.files}
+        config, count = str(arrays.pop(_CONFIG)), int(arrays.pop(_COUNT))
+        if len(arrays) != count:
+            raise ValueError(f"{len(arrays)} of its {count} arrays are left")
+        return arrays, config
+
+    return _open(path, take)
+
+
+def read_config(path):
+    """The JSON text of a checkpoint alone, in no time.
+
+    Raises:
+        OSError, ValueError: as `read`, as far as that shows without the arrays.
+    """
+    return _open(path, lambda members: str(members[_CONFIG]))
+
+
+def _open(path, take):
+    """What a function takes from a checkpoint's members."""
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as members:
-                arrays = {name: members[name] for name in members.files}
-            config, count = str(arrays.pop(_CONFIG)), int(arrays.pop(_COUNT))
-            if len(arrays) != count:
-                raise ValueError(f"{len(arrays)} of its {count} arrays are left")
-            return arrays, config
+                return take(members)
         # What numpy and zipfile raise for a file that is cut, altered or something else; an OSError, for instance,
         # where an altered directory points before the file's beginning.
         except (
