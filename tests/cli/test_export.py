@@ -160,7 +160,7 @@ def test_another_size(run, tmp_path):
     [
         (["--formats", "onnx"], "--formats takes saved_model, dynamic_range,"),
         (["--formats", ""], "received none"),
-        (["--formats", "pt"], "--formats pt is for the pytorch flavor"),
+        (["--formats", "pt"], "is for U-GAT-IT of the pytorch flavor;"),
         (["--dynamic", "--formats", "static_int8"], "does not go together with --dynamic"),
         (["--size", "18"], "must be multiples of 4"),
         (["--size", "4"], "at least 8"),
