@@ -279,6 +279,16 @@ class RunConfig:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{source} holds no run configuration of this version of ugatit_tf: {error}") from error
 
+    @classmethod
+    def of_folder(cls, run_dir):
+        """The configuration that a run's folder holds, or None where there is no `config.json`.
+
+        Raises:
+            ValueError: as `from_json`.
+        """
+        path = pathlib.Path(run_dir) / "config.json"
+        return cls.from_json(path.read_text(), path) if path.is_file() else None
+
     def differences(self, other):
         """What differs between two runs in the values that decide the weights, as `"name: mine, not other's"`."""
         rows = []

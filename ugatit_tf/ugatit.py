@@ -179,8 +179,7 @@ def _read_run(path):
     """Arrays and configuration text of a run folder's newest whole checkpoint, or of one checkpoint file."""
     if path.suffix == ".npz":
         return archive.read(path)
-    config = path / "config.json"
-    run = RunConfig.from_json(config.read_text(), config) if config.exists() else RunConfig()
+    run = RunConfig.of_folder(path) or RunConfig()
     folder = path / run.checkpoint_dir
     newest = archive.read_newest(folder, lambda text: warnings.warn(text, stacklevel=4))
     if newest is None:

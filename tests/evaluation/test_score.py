@@ -302,8 +302,8 @@ def test_a_file_that_is_gone_is_named(unpaired):
 def test_levels_are_rounded_and_clipped():
     whole = np.arange(256, dtype=np.float32)
     for shift in (-0.49, 0, 0.49):
-        np.testing.assert_array_equal(score.to_levels((whole + shift) / 127.5 - 1), whole)
-    found = score.to_levels(tf.constant([-np.inf, -7, 1.01, np.inf]))
+        np.testing.assert_array_equal(images.to_uint8((whole + shift) / 127.5 - 1), whole)
+    found = images.to_uint8(tf.constant([-np.inf, -7, 1.01, np.inf]))
     assert found.dtype == np.uint8
     assert found.tolist() == [0, 0, 255, 255]
 

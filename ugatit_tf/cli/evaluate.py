@@ -230,8 +230,7 @@ def _held_out(run_dir):
 
 
 def _run_config(run_dir):
-    config = run_dir / "config.json"
-    return RunConfig.from_json(config.read_text(), config) if config.is_file() else RunConfig()
+    return RunConfig.of_folder(run_dir) or RunConfig()
 
 
 def _score_folder(values, paths, out):

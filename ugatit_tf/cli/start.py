@@ -107,12 +107,11 @@ def find_data(values, checkpoint, what):
     Raises:
         UsageError: neither tells.
     """
-    config, known = checkpoint / "config.json", None
     if checkpoint.suffix == ".npz" and checkpoint.is_file():
-        known = RunConfig.from_json(archive.read_config(checkpoint), checkpoint).data
-    elif config.is_file():
-        known = RunConfig.from_json(config.read_text(), config).data
-    if not values["dataset"] and known is None:
+        run = RunConfig.from_json(archive.read_config(checkpoint), checkpoint)
+    else:
+        run = RunConfig.of_folder(checkpoint)
+    if not values["dataset"] and run is None:
         raise UsageError(f"{checkpoint} does not tell its dataset; {what}. Give --dataset.")
-    default = known or DataConfig()
+    default = run.data if run else DataConfig()
     return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir)

@@ -292,10 +292,9 @@ def _train(values, run):
 
 def _refuse_other_folders(run_dir, run):
     """A run's folders keep their names: a second run beside the first would write over its logs."""
-    config = run_dir / "config.json"
-    if not config.is_file():
+    former = RunConfig.of_folder(run_dir)
+    if former is None:
         return
-    former = RunConfig.from_json(config.read_text(), config)
     names = [f"--{name} {getattr(former, name)}" for name in FOLDERS if getattr(former, name) != getattr(run, name)]
     if names:
         raise UsageError(f"{run_dir} holds a run with {' '.join(names)}. Give the same, or another --run_dir.")

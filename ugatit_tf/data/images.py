@@ -151,6 +151,11 @@ def _from_16_bits(image):
     return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
 
 
+def to_uint8(images):
+    """Images in [-1,1], any shape, as uint8 in [0,255]: rounded to the nearest level, clipped outside the range."""
+    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
 def find_images(folder):
     """The files of a folder, nested folders included, that have the name of an image.
 

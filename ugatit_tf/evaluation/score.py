@@ -4,7 +4,6 @@ import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from ugatit_tf.data import images, pipeline
 from ugatit_tf.evaluation.cache import cached_features
@@ -84,7 +83,7 @@ class Evaluator:
 
     def _translations(self, paths, generator=None):
         for batch, _ in pipeline.reading(pipeline.test_batches(paths, self.size, BATCH)):
-            yield to_levels(batch if generator is None else generator(batch, training=False)[0])
+            yield images.to_uint8(batch if generator is None else generator(batch, training=False)[0])
 
     def _features(self, index, domain):
         """Features of a domain's real images, and class probabilities or None."""
@@ -216,11 +215,6 @@ def find_truths(paths, others, paired=None):
             "score them without --paired."
         )
     return None
-
-
-def to_levels(batch):
-    """Images in [-1, 1] as uint8 in [0, 255], rounded, as they are saved."""
-    return tf.cast(tf.clip_by_value(tf.round((batch + 1.0) * 127.5), 0.0, 255.0), tf.uint8).numpy()
 
 
 def _check_counts(sets):

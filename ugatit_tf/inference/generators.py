@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from ugatit_tf.inference.sheets import to_uint8
+from ugatit_tf.data.images import to_uint8
 
 
 def load_generator(path, direction="a2b", threads=2):

@@ -8,6 +8,8 @@ translation and of the cycle. Neither TensorFlow nor Keras is imported here: gen
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ugatit_tf.data.images import to_uint8
+
 ROWS = (
     "input",
     "identity\nheatmap",
@@ -32,11 +34,6 @@ _JET = np.stack(
     axis=-1,
 )
 _JET = np.clip(_JET, 0, 255).astype(np.uint8)
-
-
-def to_uint8(images):
-    """Images in [-1,1], any shape, as uint8 in [0,255]: rounded to the nearest level, clipped outside the range."""
-    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def colour_heatmap(heatmap, size):
