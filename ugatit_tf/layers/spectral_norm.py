@@ -44,15 +44,19 @@ class _SpectralNorm(keras.layers.Layer):
         self.u.assign(_normalize(ops.convert_to_tensor(u)))
         self.v.assign(_normalize(ops.matmul(self._matrix(), self.u)))
 
-    def normalized_kernel(self, update=False):
-        """kernel / sigma, float32; with `update`, after one power iteration that changes u and v."""
+    def sigma(self, update=False):
+        """The kernel's largest singular value, float32; with `update`, after one power iteration that changes u and v."""
         matrix = self._matrix()
         if update:
             constant = ops.stop_gradient(matrix)
             self.v.assign(_normalize(ops.matmul(constant, self.u)))
             self.u.assign(_normalize(ops.matmul(self.v, constant)))
         v, u = (ops.stop_gradient(ops.convert_to_tensor(vector)) for vector in (self.v, self.u))
-        sigma = ops.sum(ops.matmul(v, matrix) * u)
+        return ops.sum(ops.matmul(v, matrix) * u)
+
+    def normalized_kernel(self, update=False):
+        """kernel / sigma, float32."""
+        sigma = self.sigma(update)
         return self.kernel / sigma
 
     def _with_bias(self, x):
@@ -86,8 +90,12 @@ class SpectralNormConv2D(_SpectralNorm):
         self._add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
 
     def call(self, x, update=False):
-        kernel = ops.cast(self.normalized_kernel(update), self.compute_dtype)
-        return self._with_bias(ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid"))
+        # The map is divided, not the kernel: the same by linearity, and no second kernel, the largest array of a
+        # discriminator, has to be made and held.
+        sigma = self.sigma(update)
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        y = ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid")
+        return self._with_bias(ops.cast(ops.cast(y, "float32") / sigma, self.compute_dtype))
 
     def get_config(self):
         return {

@@ -37,15 +37,15 @@ class ImagePool:
             float32, [N, img_size, img_size, 3].
         """
         draws = tf.random.stateless_uniform([2, images.shape[0]], seed)
-        shown = []
+        shown = []  # By handles, which under a strategy are those of this replica's copy.
         for number, image in enumerate(tf.unstack(images)):
             filling = self.count < self.size
             drawn = tf.cast(draws[0, number] * float(self.size), tf.int32)
             index = tf.where(filling, self.count, drawn)
-            former = self.images.sparse_read(index)
+            former = tf.raw_ops.ResourceGather(resource=self.images.handle, indices=index, dtype=tf.float32)
             old_one = tf.logical_and(tf.logical_not(filling), draws[1, number] < 0.5)
             shown.append(tf.where(old_one, former, image))
             kept = tf.where(tf.logical_or(filling, old_one), image, former)
-            self.images.scatter_nd_update([[index]], [kept])
+            tf.raw_ops.ResourceScatterUpdate(resource=self.images.handle, indices=[index], updates=[kept])
             self.count.assign(tf.minimum(self.count + 1, self.size))
         return tf.stack(shown)

@@ -13,11 +13,14 @@ from ugatit_tf.training.step import TrainStep
 class Trainer:
     """Trains a model; what it does next follows from its state and its configuration alone.
 
+    For several devices make model and trainer inside `strategy.scope()` of a `tf.distribute` strategy.
+
     Args:
         model: `ugatit_tf.UGATIT`, trained in place. Its precision becomes the configuration's.
-        config: `ugatit_tf.TrainConfig`.
+        config: `ugatit_tf.TrainConfig`; `batch_size` is that of all devices together.
 
     Attributes:
+        strategy: the `tf.distribute` strategy in whose scope it was made.
         steps: number of steps done.
         averages: with `config.ema`, the averaged generators by name (`gen_a2b`, `gen_b2a`), else empty.
         pools: with `config.pool_size`, the `ImagePool` of each domain (`a`, `b`), else empty.
@@ -26,10 +29,20 @@ class Trainer:
     def __init__(self, model, config=None):
         self.model = model
         self.config = config = TrainConfig() if config is None else config
+        self.strategy = tf.distribute.get_strategy()
         self.steps = 0
         model.set_precision(config.precision)
-        self.optimizer_g = self._optimizer("optimizer_g", model.generators)
-        self.optimizer_d = self._optimizer("optimizer_d", model.discriminators)
+        players = {"generators": model.generators.values()}
+        players |= {name: [network] for name, network in model.discriminators.items()}
+        self.optimizers = {
+            name: Adam(
+                model.config.flavor,
+                [variable for network in networks for variable in network.trainable_variables],
+                config.weight_decay,
+                loss_scaling=config.precision == "float16",
+            )
+            for name, networks in players.items()
+        }
         self.averages = {name: _copy(net) for name, net in model.generators.items()} if config.ema else {}
         pairs = [
             (average, variable)
@@ -38,24 +51,18 @@ class Trainer:
         ]
         sizes = (config.pool_size, model.config.img_size)
         self.pools = {domain: ImagePool(*sizes, f"pool_{domain}") for domain in "ab"} if config.pool_size else {}
-        # On the CPU oneDNN's kernels beat XLA's (twice as fast here); on GPUs XLA fuses the norms.
-        gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._train_step = TrainStep(
-            model, config, self.optimizer_g, self.optimizer_d, pairs, self.pools, jit_compile=gpu
-        )
-
-    def _optimizer(self, name, networks):
-        optimizer = Adam(self.model.config.flavor, self.config.weight_decay, learning_rate=self.config.lr, name=name)
-        if self.config.precision == "float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=name)
-        optimizer.build([v for network in networks.values() for v in network.trainable_variables])
-        return optimizer
+        # On the CPU oneDNN's kernels beat XLA's (twice as fast here); on GPUs XLA fuses the norms. XLA cannot compile
+        # what replicas tell each other.
+        alone = self.strategy.num_replicas_in_sync == 1
+        xla = alone and bool(tf.config.list_logical_devices("GPU"))
+        self._train_step = TrainStep(model, config, self.optimizers, pairs, self.pools, jit_compile=xla)
 
     def step(self, real_a, real_b):
         """One update of the discriminators and one of the generators (every `n_critic`-th step).
 
         Args:
-            real_a, real_b: images of the two domains, float32 in [-1, 1], [N, H, W, 3].
+            real_a, real_b: images of the two domains, float32 in [-1, 1], [N, H, W, 3]; under a strategy the whole
+                batch, of which each replica takes its part.
 
         Returns:
             Every loss term by name, float32 scalars: unweighted terms `d_adv_{global,local}[_cam]_{a,b}`,
@@ -73,18 +80,29 @@ class Trainer:
         return dict(zip(names, tf.unstack(values), strict=True))
 
     def step_values(self, real_a, real_b):
-        """As `step`, but `names, values`: one float32 vector, which is read from the device at once."""
-        for name, images in (("real_a", real_a), ("real_b", real_b)):
-            shape = tuple(images.shape)
-            if not tf.as_dtype(images.dtype).is_floating or len(shape) != 4 or shape != tuple(real_a.shape):
-                raise ValueError(
-                    "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
-                    f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
-                )
+        """As `step`, but `names, values`: one float32 vector, which is read from the device at once.
+
+        It also takes what the strategy's datasets give: per-replica batches.
+        """
+        if not isinstance(real_a, tf.distribute.DistributedValues):
+            real_a, real_b = (self._share(images) for images in _checked(real_a, real_b))
         rate = learning_rate(self.steps, self.config, self.model.config.flavor)
         names, values = self._train_step(real_a, real_b, self.steps, rate)
         self.steps += 1
         return names, values
+
+    def _share(self, images):
+        """A whole batch as the strategy's step takes it: to each of this machine's replicas its rows."""
+        images = tf.convert_to_tensor(images, tf.float32)
+        count = self.strategy.num_replicas_in_sync
+        if count == 1:
+            return images
+        if images.shape[0] % count:
+            raise ValueError(f"The batch must be a multiple of the {count} replicas; received {images.shape[0]} images.")
+        parts = tf.split(images, count)
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
 
     @property
     def sampling_generators(self):
@@ -112,16 +130,27 @@ class Trainer:
         self.steps = int(arrays["steps"])
 
     def _state(self):
-        """The variables beside the model's: both optimizers' (with their loss scale), the averages and the pools."""
+        """The variables beside the model's: the optimizers' (with their loss scale), the averages and the pools."""
         named = [
-            (f"{optimizer.name}/{index:04d}_{variable.name}", variable)
-            for optimizer in (self.optimizer_g, self.optimizer_d)
-            for index, variable in enumerate(optimizer.variables)
+            (f"adam/{name}/{key}", variable)
+            for name, optimizer in self.optimizers.items()
+            for key, variable in optimizer.state.items()
         ]
         for name, network in self.averages.items():
             named += [(f"ema/{name}/{v.path.partition('/')[2]}", v) for v in network.variables]
         named += [(f"pool/{v.name.partition(':')[0]}", v) for pool in self.pools.values() for v in pool.variables]
         return named
+
+
+def _checked(real_a, real_b):
+    for name, images in (("real_a", real_a), ("real_b", real_b)):
+        shape = tuple(images.shape)
+        if not tf.as_dtype(images.dtype).is_floating or len(shape) != 4 or shape != tuple(real_a.shape):
+            raise ValueError(
+                "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
+                f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
+            )
+    return real_a, real_b
 
 
 def _copy(generator):
