@@ -64,17 +64,16 @@ def run(request):
 
 
 def _record_gradients(trainer, gradients):
-    """Let both optimizers keep the gradients of their first update, in variables that the traced step assigns."""
-    for optimizer in (trainer.optimizer_g, trainer.optimizer_d):
-        variables = optimizer._trainable_variables
-        kept = [tf.Variable(tf.zeros(v.shape)) for v in variables]
-        gradients.update({v.path: (k, v.numpy()) for v, k in zip(variables, kept, strict=True)})
+    """Let every optimizer keep the gradients of its first update, in variables that the traced step assigns."""
+    for optimizer in trainer.optimizers.values():
+        kept = [tf.Variable(tf.zeros(v.shape)) for v in optimizer.variables]
+        gradients.update({v.path: (k, v.numpy()) for v, k in zip(optimizer.variables, kept, strict=True)})
 
-        def apply(grads, trainable_variables, kept=kept, optimizer=optimizer, original=optimizer.apply):
-            first = tf.equal(tf.cast(tf.convert_to_tensor(optimizer.iterations.value), tf.int64), 0)
+        def apply(grads, learning_rate, kept=kept, optimizer=optimizer, original=optimizer.apply):
+            first = tf.equal(optimizer.steps, 0)
             for keep, gradient in zip(kept, grads, strict=True):
                 keep.assign(tf.where(first, gradient, keep))
-            original(grads, trainable_variables)
+            original(grads, learning_rate)
 
         optimizer.apply = apply
 

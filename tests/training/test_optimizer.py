@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ugatit_tf.layers.statistics import clip_rho
 from ugatit_tf.models import Discriminator, Generator
 from ugatit_tf.training.optimizer import Adam
 
@@ -26,10 +27,8 @@ def reference(flavor, weight, gradients, rates, l2):
     return weights
 
 
-def optimized(optimizer, start, names=("kernel",)):
-    variables = [keras.Variable(np.asarray(start, "float32"), name=name) for name in names]
-    optimizer.build(variables)
-    return variables
+def variables_of(start, names=("kernel",)):
+    return [keras.Variable(np.asarray(start, "float32"), name=name) for name in names]
 
 
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
@@ -37,14 +36,13 @@ def optimized(optimizer, start, names=("kernel",)):
 def test_formula(flavor, l2):
     """Over steps of different rates; tf1's weight decay concerns kernels, pytorch's every weight."""
     start, gradients, rates = RNG.normal(size=6), RNG.normal(size=(5, 6)), [0.01, 0.01, 0.005, 0.02, 0.0]
-    optimizer = Adam(flavor, l2=l2)
-    variables = optimized(optimizer, start, ("kernel", "bias", "rho"))
-    apply = tf.function(lambda gradient: optimizer.apply([gradient] * 3, variables))
+    variables = variables_of(start, ("kernel", "bias", "rho"))
+    optimizer = Adam(flavor, variables, l2=l2)
+    apply = tf.function(lambda gradient, rate: optimizer.apply([gradient] * 3, rate))
     decays = [l2, *([l2, l2] if flavor == "pytorch" else [0.0, 0.0])]
     expected = zip(*(reference(flavor, start, gradients, rates, decay) for decay in decays), strict=True)
     for gradient, rate, weights in zip(gradients, rates, expected, strict=True):
-        optimizer.learning_rate.assign(rate)
-        apply(tf.constant(gradient, tf.float32))
+        apply(tf.constant(gradient, tf.float32), tf.constant(rate, tf.float32))
         for variable, weight in zip(variables, weights, strict=True):
             # float32: weights of order 1 to 1e-7 a step; 1 - 0.999^t to 1e-4, of moves of 0.02
             np.testing.assert_allclose(variable, weight, atol=3e-6)
@@ -53,25 +51,24 @@ def test_formula(flavor, l2):
 @pytest.mark.parametrize("flavor", ["tf1", "pytorch"])
 def test_the_place_of_epsilon(flavor):
     """Of a first gradient g the update is -g / (|g| + 1e-8) in pytorch; in tf1 epsilon weighs sqrt(1000) as much."""
-    optimizer = Adam(flavor, learning_rate=1.0)
-    (variable,) = optimized(optimizer, np.zeros(3))
+    (variable,) = variables_of(np.zeros(3))
     gradient = np.array([1e-6, 1e-8, -1e-9])
-    optimizer.apply([gradient.astype("float32")])
+    Adam(flavor, [variable]).apply([gradient.astype("float32")], 1.0)
     epsilon = 1e-8 * (1000**0.5 if flavor == "tf1" else 1)
     np.testing.assert_allclose(variable, -gradient / (np.abs(gradient) + epsilon), rtol=1e-4)  # 1 - 0.999 in float32
 
 
 def test_values_of_pytorch():
     """What torch.optim.Adam of PyTorch 2.13 gave in double precision, weight_decay=0.1."""
-    optimizer = Adam("pytorch", l2=0.1, learning_rate=0.01)
-    (variable,) = optimized(optimizer, [1.0, -2.0, 0.5, 0.0], ("bias",))
+    (variable,) = variables_of([1.0, -2.0, 0.5, 0.0], ("bias",))
+    optimizer = Adam("pytorch", [variable], l2=0.1)
     updates = [
         ([0.3, -0.1, 1e-3, 1e-8], [0.99000000, -1.99000000, 0.49000000, -0.00500000]),
         ([-0.2, 0.4, 1e-3, -2e-8], [0.98773706, -1.99133166, 0.48003345, 0.00442537]),
         ([0.0, 0.1, -5.0, 3e-8], [0.98427620, -1.98938495, 0.48984950, 0.00157193]),
     ]
     for gradient, weights in updates:
-        optimizer.apply([np.array(gradient, "float32")])
+        optimizer.apply([np.array(gradient, "float32")], 0.01)
         np.testing.assert_allclose(variable, weights, atol=2e-6)  # as above
 
 
@@ -82,26 +79,55 @@ def test_kernels_are_what_tf1_regularises():
             assert (variable.name == "kernel") == (len(variable.shape) > 1), variable.path
 
 
-def test_configuration():
-    optimizer = Adam("pytorch", l2=0.5, learning_rate=0.25, name="optimizer_g")
-    again = Adam.from_config(optimizer.get_config())
-    assert again.get_config() == optimizer.get_config()
-    assert (again.flavor, again.l2, again.name, float(again.learning_rate)) == ("pytorch", 0.5, "optimizer_g", 0.25)
-    assert (again.beta_1, again.beta_2, again.epsilon) == (0.5, 0.999, 1e-8)
+def test_constraints_hold_after_each_update():
+    """A rho that would leave [0, 1] stays at its end; a variable without a constraint goes on."""
+    rho, free = (keras.Variable([0.95, 0.5]) for _ in range(2))
+    rho.constraint = clip_rho
+    Adam("tf1", [rho, free]).apply([np.array([-1.0, 1.0], "float32")] * 2, 0.1)
+    np.testing.assert_allclose(rho, [1.0, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(free, [1.05, 0.4], rtol=1e-5)
+
+
+def test_state_is_all_there_is():
+    """With its state and weights another optimizer goes on to the same weights, loss scale included."""
+    mine, others = variables_of(np.ones(2)), variables_of(np.zeros(2))
+    straight, other = (Adam("pytorch", v, l2=0.1, loss_scaling=True, initial_scale=4.0) for v in (mine, others))
+    gradients = [np.array(g, "float32") for g in ([1, 2], [np.inf, 1], [3, -1])]
+    for gradient in gradients[:2]:
+        straight.apply([gradient], 0.1)
+    others[0].assign(mine[0])
+    for name, value in straight.state.items():
+        other.state[name].assign(value)
+    for optimizer in (straight, other):
+        optimizer.apply([gradients[2]], 0.1)
+    np.testing.assert_array_equal(mine[0], others[0])
+    for name, value in straight.state.items():
+        np.testing.assert_array_equal(value, other.state[name], err_msg=name)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_overflow_skips_the_step_and_halves_the_scale(bad):
-    optimizer = keras.optimizers.LossScaleOptimizer(Adam("tf1", learning_rate=0.1), initial_scale=8.0)
-    (variable,) = optimized(optimizer, np.ones(2))
-    state = [v.numpy() for v in optimizer.inner_optimizer.variables]
-    optimizer.apply([np.array([bad, 1.0], "float32")])
+    (variable,) = variables_of(np.ones(2))
+    optimizer = Adam("tf1", [variable], loss_scaling=True, initial_scale=8.0)
+    optimizer.finite_steps.assign(5)
+    optimizer.apply([np.array([bad, 1.0], "float32")], 0.1)
     np.testing.assert_array_equal(variable, np.ones(2))
-    for value, before in zip(optimizer.inner_optimizer.variables, state, strict=True):
-        np.testing.assert_array_equal(value, before)
-    assert float(optimizer.dynamic_scale) == 4.0
-    assert float(optimizer.scale_loss(tf.constant(3.0))) == 12.0
+    assert all(not value.numpy().any() for name, value in optimizer.state.items() if name != "loss_scale")
+    assert float(optimizer.scale) == 4.0
+    assert float(optimizer.scaled(tf.constant(3.0))) == 12.0
     # A first Adam step moves by the learning rate whatever the gradient; the first moment shows that it was unscaled.
-    optimizer.apply([np.array([4.0, 8.0], "float32")])
+    optimizer.apply([np.array([4.0, 8.0], "float32")], 0.1)
     np.testing.assert_allclose(variable, [0.9, 0.9], rtol=1e-5)
-    np.testing.assert_allclose(optimizer.inner_optimizer._momentums[0], [0.5, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(optimizer.moments[0][0], [0.5, 1.0], rtol=1e-6)
+    assert float(optimizer.scale) == 4.0
+    assert int(optimizer.finite_steps) == 1
+
+
+def test_the_scale_doubles_after_2000_finite_steps():
+    optimizer = Adam("tf1", variables_of(np.ones(2)), loss_scaling=True, initial_scale=8.0)
+    optimizer.finite_steps.assign(1998)
+    scales = []
+    for _ in range(3):
+        optimizer.apply([np.ones(2, "float32")], 0.1)
+        scales.append((float(optimizer.scale), int(optimizer.finite_steps)))
+    assert scales == [(8.0, 1999), (16.0, 0), (16.0, 1)]

@@ -60,7 +60,7 @@ def test_learns_on_one_batch(gan_type, precision, flavor):
     assert ("d_gp_a" in last, "d_gp_cam_b" in last) == (with_penalty, with_penalty)
     assert ("d_reg" in last) == (flavor == "tf1")
     if precision == "float16":
-        assert float(trainer.optimizer_g.dynamic_scale) > 0
+        assert float(trainer.optimizers["generators"].scale) > 0
 
 
 def test_generators_see_the_updated_discriminators():
@@ -205,11 +205,12 @@ def test_mixed_precision_rounds_maps_and_nothing_else(precision, rounding):
     for name in ("float32", precision):
         trainer = make("pytorch", precision=name, cam_weight=1.0, weight_decay=0.0)
         if name == "float16":  # the initial scale overflows, and the first steps would be skipped
-            trainer.optimizer_d.dynamic_scale.assign(64.0)
-            trainer.optimizer_g.dynamic_scale.assign(64.0)
+            for optimizer in trainer.optimizers.values():
+                optimizer.scale.assign(64.0)
         losses.append(np.array(list(floats(trainer.step(a, b)).values())))
-        adams = [getattr(o, "inner_optimizer", o) for o in (trainer.optimizer_d, trainer.optimizer_g)]
-        gradients.append([np.concatenate([np.ravel(m) for m in adam._momentums]) for adam in adams])
+        moments = {name: [np.ravel(m) for m, _ in adam.moments] for name, adam in trainer.optimizers.items()}
+        generators = np.concatenate(moments.pop("generators"))
+        gradients.append([np.concatenate([m for rest in moments.values() for m in rest]), generators])
     error = np.max(np.abs(losses[1] - losses[0]) / (np.abs(losses[0]) + 0.1))
     assert 0.1 * rounding < error < 10 * rounding
     # In so small a generator some maxima (of the CAM) and ReLUs switch, whose gradient is then another one.

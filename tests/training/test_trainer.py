@@ -71,8 +71,8 @@ def test_state_that_does_not_fit_changes_nothing():
     trainer = make()
     before = trainer.arrays()
     arrays = {**make(seed=5).arrays(), "steps": np.int64(9)}
-    arrays.pop(next(name for name in arrays if name.startswith("optimizer_d/")))
-    with pytest.raises(ValueError, match=r"lacks the training state.*optimizer_d/"):
+    arrays.pop(next(name for name in arrays if name.startswith("adam/dis_global_a/")))
+    with pytest.raises(ValueError, match=r"lacks the training state.*adam/dis_global_a/"):
         trainer.set_arrays(arrays, "memory")
     for name, array in trainer.arrays().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
@@ -172,7 +172,7 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path):
     class Stateful(FakeTrainer):
         def arrays(self):
             extra = {"gen_a2b/kernel": np.float32(self.steps), "ema/gen_a2b/kernel": np.float32(self.steps + 0.5)}
-            return {**super().arrays(), **extra, "optimizer_g/x": np.float32(1), "pool/pool_a_count": np.int32(1)}
+            return {**super().arrays(), **extra, "adam/generators/x": np.float32(1), "pool/pool_a_count": np.int32(1)}
 
     trainer = Stateful()
     _, _, store, text = run_fit(

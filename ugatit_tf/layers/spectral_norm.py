@@ -56,8 +56,7 @@ class _SpectralNorm(keras.layers.Layer):
 
     def normalized_kernel(self, update=False):
         """kernel / sigma, float32."""
-        sigma = self.sigma(update)
-        return self.kernel / sigma
+        return self.kernel / self.sigma(update)
 
     def _with_bias(self, x):
         return x + ops.cast(self.bias, x.dtype) if self.use_bias else x
@@ -90,12 +89,16 @@ class SpectralNormConv2D(_SpectralNorm):
         self._add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
 
     def call(self, x, update=False):
-        # The map is divided, not the kernel: the same by linearity, and no second kernel, the largest array of a
-        # discriminator, has to be made and held.
         sigma = self.sigma(update)
-        kernel = ops.cast(self.kernel, self.compute_dtype)
-        y = ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid")
-        return self._with_bias(ops.cast(ops.cast(y, "float32") / sigma, self.compute_dtype))
+        if self.compute_dtype == "float32":
+            # The map is divided, not the kernel: the same by linearity, and no second kernel, the largest array of a
+            # discriminator, has to be made and held.
+            return self._with_bias(self._convolve(x, self.kernel) / sigma)
+        # In half precision the kernel is copied anyhow, and only the normalised one is sure to be in range.
+        return self._with_bias(self._convolve(x, ops.cast(self.kernel / sigma, self.compute_dtype)))
+
+    def _convolve(self, x, kernel):
+        return ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid")
 
     def get_config(self):
         return {

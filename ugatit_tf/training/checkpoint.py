@@ -82,7 +82,7 @@ class CheckpointStore:
             As `save`.
         """
         arrays = finite_arrays(trainer)
-        kept = {name: array for name, array in arrays.items() if not name.startswith(("optimizer_", "pool/"))}
+        kept = {name: array for name, array in arrays.items() if not name.startswith(("adam/", "pool/"))}
         return self._write("best.npz", {**kept, _SCORE: np.float64(score)})
 
     def best_score(self):
