@@ -55,6 +55,19 @@ def test_a_dataset_has_its_folder(dataset, folder):
     assert DataConfig(dataset, "/data").path.as_posix() == f"/data/{folder}"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "data_dir", "url"),
+    [
+        ("cats", "gs://bucket/sets", "gs://bucket/sets/cats"),
+        ("pets/cats", "gs://bucket/", "gs://bucket/pets/cats"),
+        ("tfds:cycle_gan/maps", "ram://x", "ram://x/cycle_gan_maps"),
+        ("gs://bucket/cats", "dataset", "gs://bucket/cats"),  # as the path of a folder goes before --data_dir
+    ],
+)
+def test_a_dataset_has_its_url(dataset, data_dir, url):
+    assert DataConfig(dataset, data_dir).path == url
+
+
 # The part, the wrong values, and what its error must say: the name, what was received, and what would do.
 WRONG = [
     (ModelConfig, {"flavor": "tf2"}, "flavor must be one of tf1, pytorch; received 'tf2'"),

@@ -199,16 +199,25 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where the images are: `data_dir/dataset/{trainA,trainB,testA,testB}`."""
+    """Where the images are: `data_dir/dataset/{trainA,trainB,testA,testB}`, or the records of them.
+
+    Args:
+        dataset: name of the set's folder.
+        data_dir: the folder that it is in, or the URL of one (`gs://bucket/path`), of records.
+    """
 
     dataset: str = "selfie2anime"
     data_dir: str = "dataset"
 
     @property
     def path(self):
+        """The set's folder: a `pathlib.Path`, or the text of a URL, in which that would turn `//` into `/`."""
         name = self.dataset
         if name.startswith("tfds:"):
             name = name.removeprefix("tfds:").replace("/", "_")
+        for place in (name, f"{self.data_dir.rstrip('/')}/{name}"):
+            if "://" in place:
+                return place
         return pathlib.Path(self.data_dir) / name
 
 

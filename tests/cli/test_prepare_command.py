@@ -1,6 +1,7 @@
 """`ugatit prepare`, run as the command line runs it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -110,6 +111,100 @@ def test_mistakes_end_in_one_message(words, message, capsys):
     assert main(["prepare", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """A dataset of noise: enough images for some to be held out, and test images in one domain only."""
+    draws = np.random.default_rng(0)
+    for name, count in (("trainA", 44), ("trainB", 40), ("testA", 2)):
+        for index in range(count):
+            path = tmp_path / "sets" / "noise" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draws.integers(0, 256, (24, 24, 3), np.uint8)).save(path)
+    return tmp_path / "sets" / "noise"
+
+
+def test_a_dataset_as_records(noise, tmp_path, capsys):
+    (noise / "trainA" / "bad.png").write_bytes(b"no image")
+    out = tmp_path / "big" / "noise"
+    command = ["prepare", str(noise), "--tfrecord", "--out", f"{out}/"]
+    assert main(command) == 0
+    told, errors = capsys.readouterr()
+    assert told.splitlines() == [
+        f"Checking the images of {noise} ...",
+        "84/84 images",
+        f"{out}: 44 trainA in 1 shards, 40 trainB in 1 shards, 2 testA.",
+        f"Left out: 1 that cannot be read. {out}/manifest.json names them.",
+        f"Train: python train.py --dataset noise --data_dir {tmp_path}/big",
+    ]
+    assert errors.splitlines() == [
+        "ugatit: trainA/bad.png: left out, not a JPEG, PNG, BMP, GIF or WebP image. Convert it to one of these"
+    ]
+    assert names(out) == [
+        "manifest.json",
+        "testA/0.png",
+        "testA/1.png",
+        "trainA-00000.tfrecord",
+        "trainB-00000.tfrecord",
+    ]
+    assert main(command) == 0
+    assert f"\n{out} was complete, of the same images; nothing was written: 44" in capsys.readouterr().out
+    Image.new("RGB", (24, 24)).save(noise / "trainB" / "more.png")
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{out} is complete, but was made with other images than there are in {noise} now" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            ["x", "--tfrecord", "--out", "y", "--size", "64", "--domain=A"],
+            2,
+            "--size, --domain has no meaning with --tf",
+        ),
+        (["x", "--tfrecord", "--out", "y", "--nowhole"], 2, "--whole has no meaning with --tfrecord"),
+        (["x", "--tfrecord", "--out", "y", "--test=0.1"], 2, "--test has no meaning with --tfrecord"),
+        (["--tfrecord", "--out", "y"], 2, "--tfrecord takes one dataset, a local folder"),
+        (["x", "z", "--tfrecord", "--out", "y"], 2, "--tfrecord takes one dataset, a local folder"),
+        (["gs://bucket/x", "--tfrecord", "--out", "y"], 2, "--tfrecord takes one dataset, a local folder"),
+        (["x", "--tfrecord"], 2, "--out DIR"),
+        (["x", "--out", "gs://bucket/x"], 2, "pictures go to a local folder; a URL is for --tfrecord"),
+        (["x", "--tfrecord", "--out", "y"], 1, "No images to work with in x:"),
+        (
+            ["x", "--tfrecord", "--out", "nowhere://y/z"],
+            1,
+            "nowhere://y/z: File system scheme 'nowhere' not implemented",
+        ),
+        (["x", "--tfrecord", "--out", "x/y"], 1, "x/y lies in x, the folder of the images"),
+    ],
+)
+def test_mistakes_with_records(words, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", *words]) == code
+    assert message in capsys.readouterr().err.splitlines()[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_training_and_test_from_a_remote_set(noise, tmp_path, capfd):
+    """Every use of a dataset in a training: batches, sheets, held-out images, going on, and the test images."""
+    assert main(["prepare", str(noise), "--tfrecord", "--out", "ram://bucket/sets/noise"]) == 0
+    shutil.rmtree(noise)
+    words = ["train", "--dataset", "noise", "--data_dir", "ram://bucket/sets", "--run_dir", str(tmp_path / "run")]
+    words += ["--light", "--ch=2", "--n_res=1", "--n_dis=4", "--img_size=24", "--iteration=1"]
+    words += ["--eval_every=1", "--features=random", "--print_freq=1"]
+    assert main([*words, "--epoch=1"]) == 0
+    told = capfd.readouterr().out
+    assert "Dataset ram://bucket/sets/noise: 44 trainA, 40 trainB, 2 testA\n" in told
+    assert "Held out to be scored: 4 of trainA, 4 of trainB." in told
+    assert list((tmp_path / "run" / "samples").iterdir())
+    assert main([*words, "--epoch=1"]) == 0
+    assert "All steps are done" in capfd.readouterr().out
+    assert main([*words, "--phase=test"]) == 0
+    assert "2 images A to B, 0 B to A" in capfd.readouterr().out
+    assert names(tmp_path / "run" / "results" / "a2b") == ["0.png", "1.png"]
 
 
 def test_help(capsys):

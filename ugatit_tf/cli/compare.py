@@ -1,5 +1,6 @@
 """`ugatit compare`: the paper's table for one's own runs, and their pictures side by side."""
 
+import os
 import pathlib
 import textwrap
 
@@ -50,7 +51,7 @@ def main(arguments):
     if len({path.resolve() for path in checkpoints}) < len(sources):
         raise UsageError("One checkpoint is named twice. Name two runs or more. See --help.")
     data = {find_data(values, path, "its test images are translated") for path in sources}
-    if len({part.path.resolve() for part in data}) > 1:
+    if len({os.path.realpath(part.path) for part in data}) > 1:
         raise UsageError(
             f"The runs have several datasets: {', '.join(sorted(str(part.path) for part in data))}. "
             "Say with --dataset whose test images they are to translate."

@@ -55,7 +55,7 @@ def make_folder(path, flag):
 
 
 def find_dataset(data, need):
-    """The dataset's files, drawn or fetched first where its name asks for that, and checked.
+    """The dataset's images, drawn or fetched first where its name asks for that, and checked.
 
     Args:
         data: `ugatit_tf.config.DataConfig`.
@@ -67,11 +67,12 @@ def find_dataset(data, need):
     from ugatit_tf.data import demo, images, tfds
 
     folder = data.path
-    if data.dataset == "demo" and not demo.demo_ready(folder):
+    made = images.holds_records(folder)  # and no folder of images
+    if data.dataset == "demo" and not made and not demo.demo_ready(folder):
         print(f"Drawing the demo set into {folder} ...", flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         demo.write_demo(folder)
-    if data.dataset.startswith("tfds:"):
+    if data.dataset.startswith("tfds:") and not made:
         tfds.write_tfds(data.dataset, folder)
     dataset = images.load_dataset(folder, need=need)
     for path, reason in dataset.bad:

@@ -57,10 +57,11 @@ def make_command():
     command.string(
         "dataset",
         data.dataset,
-        "Folder below --data_dir with trainA, trainB, testA and testB; demo, which is drawn; or tfds:cycle_gan/NAME, "
-        "which is fetched once with TensorFlow Datasets.",
+        "Folder below --data_dir with trainA, trainB, testA and testB, or with the records that ugatit prepare "
+        "--tfrecord wrote; demo, which is drawn; or tfds:cycle_gan/NAME, which is fetched once with TensorFlow "
+        "Datasets.",
     )
-    command.string("data_dir", data.data_dir, "Where the datasets are.")
+    command.string("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
     command.boolean("dry_run", False, "Check the flags, print the configuration and parameter counts, and stop.")
 
     command.group("Model")
@@ -374,7 +375,8 @@ def _test(command, values, run):
     if others:
         raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
     size = model.config.img_size
-    there = [name for name in ("testA", "testB") if (run.data.path / name).is_dir()]
+    roots = {name: os.path.join(run.data.path, name) for name in ("testA", "testB")}  # of a URL, too
+    there = [name for name, root in roots.items() if tf.io.gfile.isdir(os.fsencode(root))]
     dataset = find_dataset(run.data, need=there or ("testA", "testB"))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
@@ -386,8 +388,8 @@ def _test(command, values, run):
         pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
         out_dir,
         title=f"{model.config.title}: {run.data.dataset}",
-        source_root_a=run.data.path / "testA",
-        source_root_b=run.data.path / "testB",
+        source_root_a=roots["testA"],
+        source_root_b=roots["testB"],
     )
     with replacing(out_dir / "model.json") as file:
         file.write(json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}).encode() + b"\n")

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import stat
 import uuid
 
@@ -19,6 +20,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 FOLDERS = ("trainA", "trainB", "testA", "testB")
 MAX_PIXELS = 64_000_000
 MEMORY_FILE = ".ugatit_checked.json"
+MANIFEST = "manifest.json"  # of a dataset in records, complete or begun; see `ugatit_tf.data.records`
+UNFINISHED = "manifest.partial.json"
 SELFIE2ANIME = "https://drive.google.com/file/d/1xOWj1UVgp6NKMT3HbPhBbtq2A4EDkghF/view?usp=sharing"
 
 # The formats' own classes rather than Image.open, which warns and raises by Pillow's global pixel limit, guesses among
@@ -59,14 +62,15 @@ class Photo:
     exif: bytes | None
 
 
-def decode(source):
+def decode(source, name="image"):
     """The pixels of an image file as people see it: upright, and on white where it is transparent.
 
     JPEG, PNG, BMP, GIF and WebP, recognised by their content. Of an animation the first frame is taken; 16 bits a
     channel become 8.
 
     Args:
-        source: path of the file, or its content as bytes.
+        source: path of the file as `open_image` takes it, or its content as bytes.
+        name: what an error calls an image that is given as bytes.
 
     Returns:
         uint8 array of shape [H, W, 3], RGB in [0, 255].
@@ -76,22 +80,43 @@ def decode(source):
             than `MAX_PIXELS` pixels (found from the header, before any pixel is decoded). An OSError behind it is its
             `__cause__`.
     """
-    return read(source).pixels
+    return read(source, name).pixels
 
 
-def read(source):
+def read(source, name="image"):
     """As `decode`, but a `Photo`."""
     if isinstance(source, bytes | bytearray | memoryview):
-        name, opened = "image", io.BytesIO(source)
+        name, opened = _printable(name), io.BytesIO(source)
     else:
         name, opened = _printable(source), None
     try:
-        with opened or open(source, "rb") as file:
+        with opened or open_image(source) as file:
             return _photo(file)
     except MemoryError:  # says nothing about the file
         raise
     except Exception as error:  # decoders of damaged files raise anything, from struct.error to SyntaxError
         raise ValueError(f"{name}: {_reason(error)}") from error
+
+
+def open_image(path):
+    """An image's file, open for reading, wherever it is.
+
+    Args:
+        path: of a local file; or a URL that TensorFlow knows, such as `gs://bucket/x.png`; or an image in a shard, as
+            `ugatit_tf.data.records.Records` gives it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if _is_url(path) or re.search(r"\.tfrecord#\d+$", os.fspath(path)):
+        from ugatit_tf.data import records  # which costs TensorFlow
+
+        return io.BytesIO(records.read_image(path))
+    return open(path, "rb")
+
+
+def _is_url(path):
+    return "://" in os.fspath(path)
 
 
 def _printable(text):
@@ -272,7 +297,8 @@ class Dataset:
     """The readable images of a dataset folder.
 
     Args:
-        train_a, train_b, test_a, test_b: lists of `pathlib.Path`, in a fixed order.
+        train_a, train_b, test_a, test_b: lists of `pathlib.Path`, in a fixed order; of what is read through a URL or
+            from records, of the texts that `open_image` takes.
         bad: list of (path, reason) pairs, the files left out.
     """
 
@@ -285,7 +311,7 @@ class Dataset:
     def hold_out(self):
         """Set training images aside, to score a training by: a tenth of each domain, at most 100 images.
 
-        Which ones follows from their names, so that they stay the same when the training is taken up again.
+        Which ones never changes, so that they stay the same when the training is taken up again.
 
         Returns:
             Two `Dataset`s: one without those images, and one that has them, and them alone, as its test images.
@@ -293,7 +319,7 @@ class Dataset:
         Raises:
             ValueError: there are too few images.
         """
-        held = {}
+        rest, held = {}, {}
         for name in ("train_a", "train_b"):
             paths = getattr(self, name)
             count = min(100, len(paths) // 10)
@@ -302,24 +328,47 @@ class Dataset:
                     f"A tenth of the training images is held out to be scored, which must be 4 or more of each domain; "
                     f"{name} has {len(paths)} images. Train without --eval_every, or with 40 images or more."
                 )
-            held[name] = set(sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())[:count])
-        a, b = ([path for path in getattr(self, name) if path in chosen] for name, chosen in held.items())
-        rest = {name: [path for path in getattr(self, name) if path not in chosen] for name, chosen in held.items()}
-        return dataclasses.replace(self, **rest), dataclasses.replace(self, train_a=[], train_b=[], test_a=a, test_b=b)
+            rest[name], held[name] = self._split(paths, count)
+        aside = {"train_a": [], "train_b": [], "test_a": held["train_a"], "test_b": held["train_b"]}
+        return dataclasses.replace(self, **rest), dataclasses.replace(self, **aside)
 
     def training_images(self):
         """A line that says how many training images there are, and tells them by name, order and size from others."""
         digest = hashlib.sha256()
-        for path in (*self.train_a, *self.train_b):
-            digest.update(os.fsencode(path.name) + b"\0%d\0" % path.stat().st_size)
+        for mark in self._marks():
+            digest.update(mark)
         return f"{len(self.train_a)} trainA, {len(self.train_b)} trainB, {digest.hexdigest()[:12]}"
+
+    def _split(self, paths, count):
+        """The images without `count` of them, chosen by their names, and these."""
+        chosen = set(sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())[:count])
+        return [path for path in paths if path not in chosen], [path for path in paths if path in chosen]
+
+    def _marks(self):
+        """Bytes that tell the training images from others."""
+        for path in (*self.train_a, *self.train_b):
+            yield os.fsencode(path.name) + b"\0%d\0" % path.stat().st_size
+
+
+def holds_records(folder):
+    """Whether a dataset is to be read from records (see `ugatit_tf.data.records`) rather than from image folders.
+
+    Args:
+        folder: the dataset's folder, or its URL, where image folders are not looked for.
+    """
+    if _is_url(folder):
+        return True
+    folder = pathlib.Path(folder)
+    begun = any((folder / name).is_file() for name in (MANIFEST, UNFINISHED))
+    return begun and not any((folder / name).is_dir() for name in ("trainA", "trainB"))
 
 
 def load_dataset(folder, need=("trainA", "trainB")):
-    """Find and check the images of a dataset folder.
+    """Find and check the images of a dataset folder, or open its records.
 
     Args:
-        folder: holds `trainA`, `trainB`, `testA` and `testB`; images lie in these or in folders inside them.
+        folder: holds `trainA`, `trainB`, `testA` and `testB`; images lie in these or in folders inside them. Or it
+            holds records, and may be a URL (see `holds_records` and `ugatit_tf.data.records.load_records`).
         need: those that must have images. Test folders not named may be missing or empty, training folders not named
             are not looked at.
 
@@ -333,6 +382,10 @@ def load_dataset(folder, need=("trainA", "trainB")):
     unknown = [name for name in need if name not in FOLDERS]
     if unknown:
         raise ValueError(f"need takes names from {', '.join(FOLDERS)}; received {', '.join(map(repr, unknown))}.")
+    if holds_records(folder):
+        from ugatit_tf.data import records  # which costs TensorFlow
+
+        return records.load_records(folder, need)
     folder = pathlib.Path(folder)
     found = {
         name: find_images(folder / name)

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from ugatit_tf.data.images import open_image
 from ugatit_tf.weights.atomic import replacing
 
 
@@ -47,7 +48,7 @@ def _key(network, paths, extra):
     # Each part as a digest of its own: no text can pass for another part.
     parts = [hashlib.sha256(text.encode()).hexdigest() for text in (network.digest, extra)]
     for path in paths:
-        with open(path, "rb") as file:
+        with open_image(path) as file:
             parts.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
