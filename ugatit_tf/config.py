@@ -144,6 +144,8 @@ class TrainConfig:
         seed: every random draw of the run follows from it.
         pool_size: translated images of each domain that are kept and, half of the time, shown to the discriminators
             in the place of new ones (CycleGAN: 50); 0: none.
+        remat: rematerialisation: compute the maps inside the generators' blocks a second time for the gradient instead
+            of keeping them. Less memory, more time, the same numbers to rounding: a run may change it when it goes on.
     """
 
     epoch: int = 100
@@ -165,6 +167,7 @@ class TrainConfig:
     ema: float = 0.0
     seed: int = 0
     pool_size: int = 0
+    remat: bool = False
 
     def __post_init__(self):
         _one_of("gan_type", self.gan_type, GAN_TYPES)
@@ -303,7 +306,8 @@ class RunConfig:
         rows = []
         for part in ("model", "train", "data"):
             mine, others = dataclasses.asdict(getattr(self, part)), dataclasses.asdict(getattr(other, part))
-            mine.pop("data_dir", None)
+            for name in ("data_dir", "remat"):
+                mine.pop(name, None)
             rows += [f"{name}: {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name]]
         if bool(self.eval_every) != bool(other.eval_every):  # with it, some images are not trained on
             rows.append(f"eval_every: {self.eval_every}, not {other.eval_every}")

@@ -99,6 +99,9 @@ def make_command():
     command.choice(
         "precision", train.precision, PRECISIONS, "Precision of the maps; bfloat16 is the fast one, on new CPUs too."
     )
+    command.boolean(
+        "remat", train.remat, "Compute the generators' maps twice instead of keeping them: less memory, more time."
+    )
     command.float("ema", train.ema, "Decay of an average of the generators' weights, for example 0.999; 0: none.")
     command.boolean("augment_flag", train.augment_flag, "Flip, enlarge and crop the training images at random.")
     command.integer("pool_size", train.pool_size, "Translations kept to show the discriminators again; 0: none.")

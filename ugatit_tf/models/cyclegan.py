@@ -83,16 +83,25 @@ class ResNetGenerator(Network):
     def call(self, images, training=False):
         check_size(images.shape)
         x = ops.cast(images, self.compute_dtype)
+        run = self.runner(training)
+        x = run(self._encode, x)
+        for block in self.blocks:
+            x = run(block, x)
+        return run(self._draw, x), None, heatmap_of(x)
+
+    def _encode(self, x):
+        """The stem, and both halvings of the size."""
         x = self.stem_norm(self.stem(self.stem_pad(x)))
         for conv, norm in zip(self.down, self.down_norms, strict=True):
             x = norm(conv(self.down_pad(x)))
-        for block in self.blocks:
-            x = block(x)
-        heatmap = heatmap_of(x)
+        return x
+
+    def _draw(self, x):
+        """Both doublings of the size, and the image in [-1, 1], float32."""
         for conv, norm in zip(self.up, self.up_norms, strict=True):
             x = norm(conv(x)[:, 1:, 1:])  # PyTorch's padding of 1 and output padding of 1
         x = self.out_conv(self.out_pad(x))
-        return ops.tanh(ops.cast(x, "float32")), None, heatmap
+        return ops.tanh(ops.cast(x, "float32"))
 
 
 class PatchGAN(Network):

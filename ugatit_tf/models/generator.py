@@ -194,9 +194,10 @@ class Generator(Network):
 
     def call(self, images, training=False):
         check_size(images.shape, self.fixed_size)
-        x = self.stem(ops.cast(images, self.compute_dtype))
-        for block in (*self.down, *self.encoder_blocks):
-            x = block(x)
+        run = self.runner(training)
+        x = run(self._encode, ops.cast(images, self.compute_dtype))
+        for block in self.encoder_blocks:
+            x = run(block, x)
 
         if self.cam is None:
             cam_logit, heatmap = None, heatmap_of(x)
@@ -205,11 +206,22 @@ class Generator(Network):
 
         style = self._style(x) if self.adaptive else ()
         for block in self.decoder_blocks:
-            x = block(x, *style)
+            x = run(block, x, *style)
+        return run(self._draw, x), cam_logit, heatmap
+
+    def _encode(self, x):
+        """The stem, and both halvings of the size."""
+        x = self.stem(x)
+        for block in self.down:
+            x = block(x)
+        return x
+
+    def _draw(self, x):
+        """Both doublings of the size, and the image in [-1, 1], float32."""
         for conv, norm in zip(self.up, self.up_norms, strict=True):
             x = norm(conv(x))
         x = self.out_conv(self.out_pad(x))
-        return ops.tanh(ops.cast(x, "float32")), cam_logit, heatmap
+        return ops.tanh(ops.cast(x, "float32"))
 
     def _style(self, x):
         """gamma and beta, float32 [N, C], from the map behind the attention."""

@@ -21,6 +21,7 @@ class Network(keras.Model):
         self.flavor = flavor
         self.seed = seed
         self.precision = "float32"
+        self.remat = False
 
     def finish(self, image_size):
         """Create the weights by a call on zeros, and draw them."""
@@ -58,6 +59,17 @@ class Network(keras.Model):
         for layer in self._flatten_layers():
             if layer.dtype_policy is not FLOAT32:
                 layer.dtype_policy = PRECISIONS[precision]
+
+    def runner(self, training):
+        """How a block is run: as `run(block, *inputs)`.
+
+        With the attribute `remat` (rematerialisation; Chen et al., arXiv:1604.06174) nothing of a block but its inputs
+        is kept for the gradient, for which it runs once more. Blocks that change a variable, as spectral norm does,
+        must not be run by it: they would change it twice.
+        """
+        if self.remat and training:
+            return lambda block, *inputs: keras.remat(block)(*inputs)
+        return lambda block, *inputs: block(*inputs)
 
     def copy(self):
         """A network of the same weights that computes in float32."""

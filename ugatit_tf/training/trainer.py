@@ -32,6 +32,8 @@ class Trainer:
         self.strategy = tf.distribute.get_strategy()
         self.steps = 0
         model.set_precision(config.precision)
+        for generator in model.generators.values():
+            generator.remat = config.remat
         players = {"generators": model.generators.values()}
         players |= {name: [network] for name, network in model.discriminators.items()}
         self.optimizers = {
