@@ -5,8 +5,8 @@
 Prints a Markdown table. Ranges are measured on trainA, quality on testA, against the float32 Keras generator.
 """
 
+import argparse
 import pathlib
-import sys
 import tempfile
 
 import numpy as np
@@ -30,11 +30,15 @@ def load(folder, count, size):
     return np.stack([np.rint(pipeline.resize(images.decode(path), size)).astype(np.uint8) for path in paths])
 
 
-def main(run, dataset):
+def main():
     """Measure, and print the table."""
-    model = UGATIT.load(run)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run's folder, or a checkpoint")
+    parser.add_argument("dataset", help="folder with trainA and testA")
+    options = parser.parse_args()
+    model = UGATIT.load(options.run)
     size = model.config.img_size
-    ranges, tests = (load(pathlib.Path(dataset) / name, 50, size) for name in ("trainA", "testA"))
+    ranges, tests = (load(pathlib.Path(options.dataset) / name, 50, size) for name in ("trainA", "testA"))
     description = {"label": "measurement", "licence": "", "version": ""}
     plain = tflite.convert(model.gen_a2b, "float32", (size, size), description)
     proofs, faults = [], []
@@ -50,4 +54,4 @@ def main(run, dataset):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

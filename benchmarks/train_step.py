@@ -1,64 +1,82 @@
 """Time and peak memory of one training step, of this project or of the official PyTorch code, in a process of its own.
 
     python benchmarks/train_step.py --light --precision bfloat16
-    python benchmarks/train_step.py --light --official PATH/TO/UGATIT-pytorch     # needs torch, and that checkout
+    python benchmarks/train_step.py --light --remat
+    python benchmarks/train_step.py --light --pytorch PATH/TO/UGATIT-pytorch     # needs torch, and that checkout
+    python benchmarks/train_step.py --light --profile step                       # also writes step.json and step.md
 
-Run the two in turn on an otherwise idle machine and compare the printed lines: JSON with the seconds of each step,
-their median without the first, and the peak resident memory (VmHWM) in MiB after all steps.
+Run them in turn on an otherwise idle machine (`benchmarks/run.py step` does that) and compare the printed lines: JSON
+with the seconds and CPU seconds of each step, their medians without the first, the peak resident memory (VmHWM) in MiB
+after all steps, and with --flops the floating-point operations of one step's convolutions and matrix products.
 """
 
 import argparse
 import itertools
 import json
 import pathlib
-import statistics
 import sys
-import time
 
-import numpy as np
+import measure
 
 
-def ours(options):
-    """A function that does one step of this project."""
-    import ugatit_tf
+class Ours:
+    """A step of this project."""
 
-    model = ugatit_tf.UGATIT(
-        ugatit_tf.ModelConfig(
+    def __init__(self, options):
+        import ugatit_tf
+
+        model = ugatit_tf.ModelConfig(
             flavor=options.flavor, light=options.light, ch=options.ch, img_size=options.img_size, n_dis=options.n_dis
         )
-    )
-    trainer = ugatit_tf.Trainer(model, ugatit_tf.TrainConfig(precision=options.precision))
-    a, b = images(options, channels_last=True)
-    return lambda: float(trainer.step(a, b)["g_loss"])
+        train = ugatit_tf.TrainConfig(precision=options.precision, batch_size=options.batch_size, remat=options.remat)
+        self.trainer = ugatit_tf.Trainer(ugatit_tf.UGATIT(model), train)
+        self.images = images(options, channels_last=True)
+
+    def __call__(self):
+        return float(self.trainer.step(*self.images)["g_loss"])
+
+    def flops(self):
+        """Floating-point operations of a step, from the function that was traced for it."""
+        import flops
+
+        [traced] = self.trainer._train_step._function._list_all_concrete_functions()
+        return flops.count(traced.graph).total()
 
 
-def official(options):
-    """A function that does one step of the official PyTorch code: its networks, and its update in its order."""
-    sys.path.insert(0, options.official)
-    import networks
-    import torch
+class Official:
+    """A step of the official PyTorch code: its networks, and its update in its order."""
 
-    torch.manual_seed(0)
-    layers = {"G": options.n_dis + 1, "L": options.n_dis - 1}
-    gens = {
-        name: networks.ResnetGenerator(3, 3, options.ch, 4, options.img_size, options.light) for name in ("A2B", "B2A")
-    }
-    dis = {d + x: networks.Discriminator(3, options.ch, layers[d]) for x in "AB" for d in "GL"}
-    optimizers = [
-        torch.optim.Adam(
-            itertools.chain(*(net.parameters() for net in nets.values())), 1e-4, betas=(0.5, 0.999), weight_decay=1e-4
-        )
-        for nets in (dis, gens)
-    ]
-    l1, mse, bce = torch.nn.L1Loss(), torch.nn.MSELoss(), torch.nn.BCEWithLogitsLoss()
-    clipper = networks.RhoClipper(0, 1)
-    real_a, real_b = (torch.from_numpy(x) for x in images(options, channels_last=False))
+    def __init__(self, options):
+        torch, networks = measure.official(options.pytorch, options.threads)
+        self.torch = torch
+        torch.manual_seed(0)
+        layers = {"G": options.n_dis + 1, "L": options.n_dis - 1}
+        self.gens = {
+            name: networks.ResnetGenerator(3, 3, options.ch, 4, options.img_size, options.light)
+            for name in ("A2B", "B2A")
+        }
+        self.dis = {d + x: networks.Discriminator(3, options.ch, layers[d]) for x in "AB" for d in "GL"}
+        self.optimizers = [
+            torch.optim.Adam(
+                itertools.chain(*(net.parameters() for net in nets.values())),
+                1e-4,
+                betas=(0.5, 0.999),
+                weight_decay=1e-4,
+            )
+            for nets in (self.dis, self.gens)
+        ]
+        self.clipper = networks.RhoClipper(0, 1)
+        self.real_a, self.real_b = (torch.from_numpy(x) for x in images(options, channels_last=False))
 
-    def like(loss, logits, label):
-        return loss(logits, torch.full_like(logits, label))
+    def __call__(self):
+        torch, gens, dis = self.torch, self.gens, self.dis
+        real_a, real_b = self.real_a, self.real_b
+        l1, mse, bce = torch.nn.L1Loss(), torch.nn.MSELoss(), torch.nn.BCEWithLogitsLoss()
 
-    def step():
-        optimizers[0].zero_grad()
+        def like(loss, logits, label):
+            return loss(logits, torch.full_like(logits, label))
+
+        self.optimizers[0].zero_grad()
         fake_b, fake_a = gens["A2B"](real_a)[0], gens["B2A"](real_b)[0]
         loss = 0
         for domain, real, fake in (("A", real_a, fake_a), ("B", real_b, fake_b)):
@@ -66,9 +84,9 @@ def official(options):
             for on_real, on_fake in judged.values():
                 loss += sum(like(mse, on_real[i], 1.0) + like(mse, on_fake[i], 0.0) for i in (0, 1))
         loss.backward()  # as there: the translated images are not detached
-        optimizers[0].step()
+        self.optimizers[0].step()
 
-        optimizers[1].zero_grad()
+        self.optimizers[1].zero_grad()
         loss = 0
         (fake_b, cam_ab, _), (fake_a, cam_ba, _) = gens["A2B"](real_a), gens["B2A"](real_b)
         cycle_a, cycle_b = gens["B2A"](fake_b)[0], gens["A2B"](fake_a)[0]
@@ -83,44 +101,73 @@ def official(options):
             loss += 10 * l1(cycle, real) + 10 * l1(same, real)
             loss += 1000 * (like(bce, cam, 1.0) + like(bce, cam_same, 0.0))
         loss.backward()
-        optimizers[1].step()
+        self.optimizers[1].step()
         for net in gens.values():
-            net.apply(clipper)
-        return float(loss)
+            net.apply(self.clipper)
+        return float(loss.detach())
 
-    return step
+    def flops(self):
+        """Floating-point operations of a step, which PyTorch counts while it does one."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            self()
+        return counter.get_total_flops()
 
 
 def images(options, channels_last):
-    """Two random batches of one image, float32 in [-1, 1]."""
-    shape = (1, options.img_size, options.img_size, 3) if channels_last else (1, 3, options.img_size, options.img_size)
-    rng = np.random.default_rng(0)
-    return [rng.uniform(-1, 1, shape).astype("float32") for _ in range(2)]
+    """Two random batches, float32 in [-1, 1]."""
+    size = options.img_size
+    shape = (size, size, 3) if channels_last else (3, size, size)
+    return measure.picture((2, options.batch_size, *shape))
+
+
+def write_profile(step, path, command):
+    """Write where the time of a step goes, as PATH.json and PATH.md."""
+    import operation_times
+
+    summary = operation_times.summarize(operation_times.record(step))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}.json").write_text(json.dumps({"command": command, **summary}, indent=1) + "\n")
+    path.with_name(f"{path.name}.md").write_text(f"`{command}`\n\n{operation_times.table(summary)}")
 
 
 def main():
     """Measure, and print one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", help="checkout of the official PyTorch code to measure instead of this project")
-    parser.add_argument("--light", action="store_true")
-    parser.add_argument("--flavor", default="pytorch")
-    parser.add_argument("--img_size", type=int, default=256)
-    parser.add_argument("--ch", type=int, default=64)
-    parser.add_argument("--n_dis", type=int, default=6)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--pytorch", metavar="DIR", help="measure the official PyTorch code, of this checkout, instead")
+    measure.add_model_flags(parser)
+    parser.add_argument("--n_dis", type=int, default=6, help="depth of the discriminators (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=1, help="images of each domain (default: %(default)s)")
+    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
+    parser.add_argument("--remat", action="store_true", help="recompute the generator blocks in the backward pass")
+    parser.add_argument("--steps", type=int, default=3, help="steps, the first included (default: %(default)s)")
+    parser.add_argument("--flops", action="store_true", help="count the floating-point operations of a step")
+    parser.add_argument(
+        "--profile", metavar="FILE", help="profile one more step, and write FILE.json and FILE.md (this project only)"
+    )
     options = parser.parse_args()
-    step = official(options) if options.official else ours(options)
-    seconds = []
-    for _ in range(options.steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    status = pathlib.Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    record = {"implementation": "official PyTorch" if options.official else "ugatit_tf", **vars(options)}
-    record |= {"seconds": [round(s, 3) for s in seconds], "median": round(statistics.median(seconds[1:]), 3)}
-    print(json.dumps({**record, "peak_mib": round(peak)}))
+    if options.pytorch and (options.profile or options.remat or options.precision != "float32"):
+        parser.error("--profile, --remat and --precision are of this project: they do not go together with --pytorch.")
+    if options.steps < 2:
+        parser.error(f"--steps must be at least 2, since the first has the compilation; received {options.steps}.")
+    measure.prepare(options.threads)
+    step = Official(options) if options.pytorch else Ours(options)
+    seconds, cpu_seconds = measure.time_calls(step, options.steps)
+    record = {"implementation": "official PyTorch" if options.pytorch else "ugatit_tf", **vars(options)}
+    record |= {"seconds": seconds, "median": round(measure.median_after_first(seconds), 4)}
+    record |= {"cpu_seconds": cpu_seconds, "cpu_median": round(measure.median_after_first(cpu_seconds), 4)}
+    record["peak_mib"] = measure.peak_mib()  # before what follows, which takes memory of its own
+    if options.flops:
+        record["flops"] = step.flops()
+    if options.profile:
+        write_profile(step, pathlib.Path(options.profile), command())
+    measure.finish(record)
+
+
+def command():
+    """The command line that is running, for what is written."""
+    return " ".join(["python benchmarks/train_step.py", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

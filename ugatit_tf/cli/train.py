@@ -1,13 +1,15 @@
 """`ugatit train`: train a model on two folders of images (`--phase train`), or use it on the test images (`test`)."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import pathlib
 import re
 
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides
+from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides, quiet
 from ugatit_tf.config import (
     ARCHITECTURES,
     CYCLEGAN_TRAINING,
@@ -92,7 +94,7 @@ def make_command():
     command.group("Training")
     command.integer("epoch", train.epoch, "Number of epochs.")
     command.integer("iteration", train.iteration, "Number of steps in an epoch.")
-    command.integer("batch_size", train.batch_size, "Images of each domain in a step.")
+    command.integer("batch_size", train.batch_size, "Images of each domain in a step, of all devices together.")
     command.float("lr", train.lr, "Learning rate.")
     command.boolean("decay_flag", train.decay_flag, "Lower the learning rate from --decay_epoch on.")
     command.integer("decay_epoch", None, "Epoch in which the decay begins (default: half of --epoch, so 50 of 100).")
@@ -106,6 +108,15 @@ def make_command():
     command.boolean("augment_flag", train.augment_flag, "Flip, enlarge and crop the training images at random.")
     command.integer("pool_size", train.pool_size, "Translations kept to show the discriminators again; 0: none.")
     command.integer("seed", train.seed, "Every random draw follows from it.")
+
+    command.group("Several devices (docs/distributed.md)")
+    command.choice(
+        "strategy",
+        "none",
+        ("none", "mirrored", "multi_worker"),
+        "none: one device. mirrored: all GPUs of this machine. multi_worker: all GPUs of the machines in TF_CONFIG, on "
+        "each of which this same command is started. Losses and gradients are those of one device.",
+    )
 
     command.group("Losses")
     command.choice("gan_type", train.gan_type, GAN_TYPES, "Adversarial loss.")
@@ -163,7 +174,7 @@ def main(arguments):
     except ValueError as error:
         raise UsageError(error) from error
     if values["phase"] == "test":
-        _refuse(command, "test", "init", "dry_run")
+        _refuse(command, "test", "init", "dry_run", "strategy")
         return _test(command, values, run)
     _refuse(command, "train", "checkpoint")
     return _train(values, run)
@@ -213,8 +224,12 @@ def _load_images(paths, size):
     return np.concatenate([image for image, _ in batches]) if paths else None
 
 
-def _report_device(run, gpus):
+def _report_device(run, gpus, workers):
     from ugatit_tf.training.reporting import device_report
+
+    if workers.replicas > 1:
+        each = run.train.batch_size // workers.replicas
+        print(f"{workers.replicas} devices on {workers.count} machines; images of each domain in a step: {each} each.")
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(device_report(run.model, run.train, gpus, cores), flush=True)
@@ -230,11 +245,25 @@ def _describe(model):
 
 def _train(values, run):
     gpus = find_gpus()
-    import tensorflow as tf
+    from ugatit_tf.training.workers import Workers
 
+    with quiet():
+        workers = Workers(values["strategy"])
+    if run.train.batch_size % workers.replicas:
+        raise UsageError(
+            f"--batch_size {run.train.batch_size} is that of all {workers.replicas} devices together, and must be a "
+            f"multiple of their number, {workers.replicas}, {2 * workers.replicas}, ..."
+        )
+    # What the others would say is what the chief says.
+    silence = contextlib.nullcontext() if workers.chief else contextlib.redirect_stdout(io.StringIO())
+    if not workers.chief:
+        print(f"Worker {workers.index} of {workers.count}: worker 0 reports and saves.", flush=True)
+    with silence:
+        return _train_together(values, run, workers, gpus)
+
+
+def _train_together(values, run, workers, gpus):
     from ugatit_tf.training.checkpoint import CheckpointStore
-    from ugatit_tf.training.loop import fit
-    from ugatit_tf.training.reporting import Reporter
     from ugatit_tf.training.trainer import Trainer
     from ugatit_tf.ugatit import UGATIT
 
@@ -248,50 +277,72 @@ def _train(values, run):
         print(_describe(UGATIT(run.model, run.train.seed)))
         return 0
 
-    dataset = find_dataset(run.data, need=("trainA", "trainB"))
-    evaluate = None
+    need = ("trainA", "trainB")
+    dataset = find_dataset(run.data, need) if workers.chief else None
+    workers.everyones(0)  # the chief may have had to draw or to fetch it
+    dataset = dataset or find_dataset(run.data, need)
+    held_out = None
     if run.eval_every:
         dataset, held_out = dataset.hold_out()
         print(f"Held out to be scored: {len(held_out.test_a)} of trainA, {len(held_out.test_b)} of trainB.")
     make_folder(run_dir, "--run_dir")
-    _report_device(run, gpus)
-    model = UGATIT(run.model, run.train.seed)
-    if values["init"] and not store:
-        _initialize(model, values["init"])
-    trainer = Trainer(model, run.train)
+    _report_device(run, gpus, workers)
+    with workers.strategy.scope():
+        model = UGATIT(run.model, run.train.seed)
+        if values["init"] and not store:
+            _initialize(model, values["init"])
+        trainer = Trainer(model, run.train)
     store.images = dataset.training_images()
     if store:
         print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
         if values["init"]:
             print(f"The run in {run_dir} has begun already: --init is passed over.")
-    with replacing(run_dir / "config.json") as file:
-        file.write(run.to_json().encode() + b"\n")
+    if len(set(workers.everyones(trainer.steps))) > 1:
+        raise UsageError(
+            f"the workers find different checkpoints in {run_dir}, or some find none. Give a --run_dir on storage that "
+            "all of them share."
+        )
+    if workers.chief:
+        with replacing(run_dir / "config.json") as file:
+            file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
         print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
         return 0
-
-    from ugatit_tf.data import pipeline
-
-    if run.eval_every:
-        evaluate = _held_out_scorer(held_out, run, trainer)
-    batches = pipeline.reading(pipeline.train_batches(dataset, run.model, run.train, start=trainer.steps))
-    draw = _sample_drawer(dataset, run.model.img_size, trainer)
-    folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
-    with Reporter(*folders, run.train.total_steps, start_step=trainer.steps) as reporter:
-        try:
-            done = fit(trainer, batches, run, store, reporter, draw, evaluate)
-        except tf.errors.ResourceExhaustedError as error:
-            raise UsageError(
-                f"the device's memory does not hold this training ({error.message.partition(chr(10))[0]}). Smaller: "
-                "--light, --precision bfloat16, --batch_size 1, a lower --img_size or --ch."
-            ) from error
-    if done:
+    if _fit(run, run_dir, workers, trainer, store, dataset, held_out):
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
         print(f"Scores: ugatit evaluate {run_dir}.")
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
+
+
+def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
+    """Train; returns whether all steps are done."""
+    import tensorflow as tf
+
+    from ugatit_tf.data import pipeline
+    from ugatit_tf.training.loop import fit
+    from ugatit_tf.training.reporting import Reporter
+
+    def batches_of(share):
+        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share)
+
+    batches = pipeline.reading(workers.share(batches_of, run.train.batch_size))
+    reporter, draw, evaluate = contextlib.nullcontext(), None, None
+    if workers.chief:
+        evaluate = _held_out_scorer(held_out, run, trainer) if held_out else None
+        draw = _sample_drawer(dataset, run.model.img_size, trainer)
+        folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
+        reporter = Reporter(*folders, run.train.total_steps, start_step=trainer.steps)
+    with reporter as reporter, workers.lost():
+        try:
+            return fit(trainer, batches, run, store, reporter, draw, evaluate, workers)
+        except tf.errors.ResourceExhaustedError as error:
+            raise UsageError(
+                f"the device's memory does not hold this training ({error.message.partition(chr(10))[0]}). Smaller: "
+                "--light, --remat, --precision bfloat16, --batch_size 1, a lower --img_size or --ch."
+            ) from error
 
 
 def _refuse_other_folders(run_dir, run):

@@ -45,7 +45,7 @@ class _SpectralNorm(keras.layers.Layer):
         self.v.assign(_normalize(ops.matmul(self._matrix(), self.u)))
 
     def sigma(self, update=False):
-        """The kernel's largest singular value, float32; with `update`, after one power iteration that changes u and v."""
+        """The kernel's largest singular value; with `update`, after one power iteration that changes u and v."""
         matrix = self._matrix()
         if update:
             constant = ops.stop_gradient(matrix)

@@ -11,7 +11,7 @@ from ugatit_tf.training.health import judge
 from ugatit_tf.training.schedule import learning_rate
 
 
-def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
+def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, workers=None):
     """Train until the configured number of steps, or until a signal asks to stop.
 
     Losses stay on the device and are read every `run.log_freq` steps, and before every checkpoint, so that no
@@ -26,6 +26,8 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
         draw_samples: function without arguments, returning PIL images by name.
         evaluate: function without arguments, returning a score (the lower, the better) and dict of name to float;
             called every `run.eval_every` steps. The weights with the lowest score are kept beside the last ones.
+        workers: `Workers`, if there are several: each calls this function, the chief alone reports, draws, scores and
+            saves, and a signal to any stops all at the next reading of the losses.
 
     Returns:
         Whether all steps are done (otherwise a signal stopped them; either way the state is saved).
@@ -39,8 +41,11 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
     best = store.best_score() if evaluate else None
     began = time.monotonic()
     batches, failure = iter(batches), None
-    with _signals() as stopping:
-        while trainer.steps < total and not stopping:
+    chief = workers is None or workers.chief
+    together = workers is not None and workers.count > 1
+    stop = False
+    with _signals() as signals:
+        while trainer.steps < total and not stop:
             try:
                 real_a, real_b = next(batches)
             except OSError as error:
@@ -52,12 +57,15 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
             def due(freq, step=step):
                 return freq and (step % freq == 0 or step == total)
 
+            stop = bool(signals) if not together else due(run.log_freq) and workers.any(bool(signals))
             freqs = (run.log_freq, run.save_freq, run.print_freq, run.eval_every)
-            if any(due(freq) for freq in freqs) or stopping:
-                means = _read(unread, step)
-                rate = len(unread) / max(1e-9, time.monotonic() - began)
-                reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate)
+            if any(due(freq) for freq in freqs) or stop:
+                means, count = _read(unread, step), len(unread)
                 unread = []
+                if not chief:
+                    continue
+                rate = count / max(1e-9, time.monotonic() - began)
+                reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate)
                 if due(run.print_freq):
                     for name, picture in draw_samples().items():
                         reporter.images(step, name, picture)
@@ -73,16 +81,17 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None):
                     store.save(trainer)
                     saved = step
                 began = time.monotonic()
-        if trainer.steps > saved:
-            if unread:
-                _read(unread, trainer.steps)
+        if unread:
+            _read(unread, trainer.steps)
+        if chief and trainer.steps > saved:
             store.save(trainer)
-    lines = judge(reporter.history(), _rhos(trainer.model), run.model.flavor, run.train.cam_weight)
-    if lines:
-        reporter.message("Health, from the last tenth of the steps:")
-        reporter.health(trainer.steps, lines)
+    if chief:
+        lines = judge(reporter.history(), _rhos(trainer.model), run.model.flavor, run.train.cam_weight)
+        if lines:
+            reporter.message("Health, from the last tenth of the steps:")
+            reporter.health(trainer.steps, lines)
     if failure:
-        raise OSError(f"Stopped and saved at step {trainer.steps}: {failure}") from failure
+        raise OSError(f"Stopped{' and saved' * chief} at step {trainer.steps}: {failure}") from failure
     return trainer.steps >= total
 
 

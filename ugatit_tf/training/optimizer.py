@@ -84,9 +84,7 @@ class Adam:
             if self.l2 and (self.flavor == "pytorch" or variable.name == "kernel"):
                 with tf.control_dependencies([gradient]):  # or all products would be made, and held, beforehand
                     gradient = gradient + self.l2 * variable.value
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.value.handle, m=m.handle, v=v.handle, grad=gradient, **scalars
-            )
+            tf.raw_ops.ResourceApplyAdam(var=variable.value.handle, m=m.handle, v=v.handle, grad=gradient, **scalars)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
         self.steps.assign_add(1)

@@ -15,9 +15,10 @@ class TrainStep:
 
     It computes what the official codes compute and saves work where the numbers stay the same: each generator
     translates once, for both updates, and takes the images to bring back (cycle) and those of its target domain
-    (identity) as one batch; each discriminator sees real and translated images as one batch. The discriminators are updated one after
-    the other, and the generators' gradient is taken in parts (each discriminator, each cycle, then the first pass), in
-    an order that `tf.control_dependencies` keeps, so that one part's arrays are gone before the next part's are made.
+    (identity) as one batch; each discriminator sees real and translated images as one batch. The discriminators are
+    updated one after the other, and the generators' gradient is taken in parts (each discriminator, each way back, then
+    the translation), in an order that `tf.control_dependencies` keeps, so that one part's arrays are gone before the
+    next part's are made.
 
     Under a `tf.distribute` strategy each replica has its share of the batch; losses, gradients and random draws are
     those of the whole batch on one device.

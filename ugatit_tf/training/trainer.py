@@ -100,7 +100,9 @@ class Trainer:
         if count == 1:
             return images
         if images.shape[0] % count:
-            raise ValueError(f"The batch must be a multiple of the {count} replicas; received {images.shape[0]} images.")
+            raise ValueError(
+                f"The batch must be a multiple of the {count} replicas; received {images.shape[0]} images."
+            )
         parts = tf.split(images, count)
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group]
