@@ -181,7 +181,9 @@ def reading(batches):
         yield from batches
     except tf.errors.OpError as error:
         words = error.message.partition("\n")[0]  # of a message that goes on with a traceback
-        raise OSError(f"An image cannot be read any more: {words.partition('ValueError: ')[2] or words}.") from error
+        if "ValueError: " not in words:  # no file's error, but that of a device or of another worker
+            raise
+        raise OSError(f"An image cannot be read any more: {words.partition('ValueError: ')[2]}.") from error
 
 
 def _batched(examples, batch_size, drop_remainder):

@@ -1,6 +1,5 @@
 """Trainer: the state of a training, one step of it, and its arrays for a checkpoint."""
 
-import keras
 import tensorflow as tf
 
 from ugatit_tf.config import TrainConfig
