@@ -106,3 +106,25 @@ def test_half_precision_keeps_kernel_and_sigma_in_float32():
     assert {v.dtype for v in layer.variables} == {"float32"}
     assert y.dtype == tf.float16
     assert float(y[0, 0, 0, 0]) == 4.0  # 16 * 1/4
+
+
+@pytest.mark.parametrize(("size", "strides", "product"), [(6, 1, True), (7, 2, True), (8, 1, False)])
+def test_a_kernel_larger_than_its_map_is_applied_as_a_product(size, strides, product):
+    """With 36 filters: maps of 3x3 and 2x2 positions by a matrix product, of 5x5 by a convolution; the same numbers."""
+    layer = SpectralNormConv2D(36, 4, strides=strides)
+    x = tf.random.stateless_normal((2, size, size, 3), [1, 2])
+    layer(x)
+
+    def expected(x):
+        return tf.nn.conv2d(x, layer.kernel, strides, "VALID") / layer.sigma() + layer.bias
+
+    results = []
+    for function in (layer, expected):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(function(x) ** 2)
+        results.append([loss, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])])
+    for actual, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
+    graph = tf.function(layer).get_concrete_function(tf.TensorSpec((None, size, size, 3))).graph
+    assert any(op.type == "Conv2D" for op in graph.get_operations()) != product

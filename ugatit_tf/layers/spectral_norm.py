@@ -98,7 +98,21 @@ class SpectralNormConv2D(_SpectralNorm):
         return self._with_bias(self._convolve(x, ops.cast(self.kernel / sigma, self.compute_dtype)))
 
     def _convolve(self, x, kernel):
-        return ops.conv(ops.cast(x, self.compute_dtype), kernel, strides=self.strides, padding="valid")
+        x = ops.cast(x, self.compute_dtype)
+        sides = [side and (side - self.kernel_size) // self.strides + 1 for side in x.shape[1:3]]
+        if None in sides or 4 * math.prod(sides) > self.filters:
+            return ops.conv(x, kernel, strides=self.strides, padding="valid")
+        # Where the kernel is larger than all that it is applied to, as a matrix product, which reads it once: CPU
+        # convolutions would copy it into another order first.
+        height, width = sides
+        patches = [
+            x[:, i : i + self.strides * height : self.strides, j : j + self.strides * width : self.strides]
+            for i in range(self.kernel_size)
+            for j in range(self.kernel_size)
+        ]
+        inputs = self.kernel_size**2 * x.shape[-1]
+        rows = ops.reshape(ops.concatenate(patches, axis=-1), (-1, inputs))
+        return ops.reshape(ops.matmul(rows, ops.reshape(kernel, (inputs, -1))), (-1, height, width, self.filters))
 
     def get_config(self):
         return {
