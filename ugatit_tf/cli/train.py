@@ -258,7 +258,7 @@ def _train(values, run):
     silence = contextlib.nullcontext() if workers.chief else contextlib.redirect_stdout(io.StringIO())
     if not workers.chief:
         print(f"Worker {workers.index} of {workers.count}: worker 0 reports and saves.", flush=True)
-    with silence:
+    with silence, workers.lost():
         return _train_together(values, run, workers, gpus)
 
 
@@ -309,7 +309,9 @@ def _train_together(values, run, workers, gpus):
     if trainer.steps >= run.train.total_steps:
         print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
         return 0
-    if _fit(run, run_dir, workers, trainer, store, dataset, held_out):
+    done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
+    workers.everyones(0)  # none leaves, with success, before the chief has saved
+    if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
         print(f"Scores: ugatit evaluate {run_dir}.")
     else:
@@ -335,7 +337,7 @@ def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
         draw = _sample_drawer(dataset, run.model.img_size, trainer)
         folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
         reporter = Reporter(*folders, run.train.total_steps, start_step=trainer.steps)
-    with reporter as reporter, workers.lost():
+    with reporter as reporter:
         try:
             return fit(trainer, batches, run, store, reporter, draw, evaluate, workers)
         except tf.errors.ResourceExhaustedError as error:

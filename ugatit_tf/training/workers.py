@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import tensorflow as tf
 
@@ -44,7 +45,7 @@ class Workers:
             try:
                 self.strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
             except tf.errors.OpError as error:
-                raise OSError(f"The other workers cannot be reached: {_first_line(error)}") from error
+                raise OSError(f"The other workers cannot be reached: {_reason(error)}") from error
         self.replicas = self.strategy.num_replicas_in_sync
         self._exchange = tf.function(self._gathered)
 
@@ -81,7 +82,9 @@ class Workers:
 
         def of_this_worker(context):
             batches = make((context.input_pipeline_id, context.num_input_pipelines))
-            return batches.rebatch(batch_size // self.replicas)
+            batches = batches.rebatch(batch_size // self.replicas)
+            # Or before every step all workers would tell each other, and wait for it, that they have a batch.
+            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         return self.strategy.distribute_datasets_from_function(of_this_worker)
 
@@ -103,15 +106,17 @@ class _Lost:
         collective = isinstance(error, tf.errors.OpError) and "ollective" in error.message
         if self.count > 1 and (collective or isinstance(error, lost)):
             raise OSError(
-                f"Another of the {self.count} workers has died, or cannot be reached ({_first_line(error)}). Nothing "
+                f"Another of the {self.count} workers has died, or cannot be reached ({_reason(error)}). Nothing "
                 "is lost but the steps since the last checkpoint: start all workers again with the same command."
             ) from error
 
 
-def _first_line(error):
-    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    telling = [line for line in lines if "ollective" in line or "orker" in line or "onnect" in line]
-    return (telling or lines or [type(error).__name__])[0][:300]
+def _reason(error):
+    """The line of a message that tells what has happened; others tell of operations and where they were made."""
+    message = re.sub(r"\{\{.*?\}\}", "", error.message.rpartition("aborted by:")[2])
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    about = ("Graph execution error", "Detected at node", "<stack traces", 'File "')
+    return next((line[:300] for line in lines if not line.startswith(about)), type(error).__name__)
 
 
 def _cluster():
