@@ -44,6 +44,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.14",
             "build>=1.2",
+            "pyyaml>=6",  # reads the Kubernetes example
             "scikit-image>=0.25",  # photographs, and an oracle for image metrics
         ],
     },

@@ -8,7 +8,7 @@ import collections
 import math
 import re
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = {
     "If": ("then_branch", "else_branch"),
     "StatelessIf": ("then_branch", "else_branch"),
@@ -34,23 +34,23 @@ def count(graph):
         ValueError: a shape is not known, or a kind of operation has no formula.
     """
     total = collections.Counter()
-    for op in _needed(graph):
-        if op.type in _FORMULAS:
-            total[op.type] += _FORMULAS[op.type](op)
-        elif op.type in _CALLS:
-            total += count(_function(graph, op.get_attr("f")))
+    for op in needed(graph):
+        if op.type in FORMULAS:
+            total[op.type] += FORMULAS[op.type](op)
+        elif op.type in CALLS:
+            total += count(function(graph, op.get_attr("f")))
         elif op.type in _BRANCHES:
-            branches = [count(_function(graph, op.get_attr(name))) for name in _BRANCHES[op.type]]
+            branches = [count(function(graph, op.get_attr(name))) for name in _BRANCHES[op.type]]
             total += max(branches, key=lambda branch: branch.total())
         elif op.type in _LOOPS:
-            if count(_function(graph, op.get_attr("body"))).total():
+            if count(function(graph, op.get_attr("body"))).total():
                 raise ValueError(f"{op.name} is a loop that multiplies: how often it runs is not known beforehand.")
         elif _MULTIPLIES.search(op.type):
             raise ValueError(f"{op.name} is of the kind {op.type}, which has no formula here. Add one to flops.py.")
     return total
 
 
-def _needed(graph):
+def needed(graph):
     """The operations that a function's results and effects depend on."""
     waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     needed = {}
@@ -62,8 +62,9 @@ def _needed(graph):
     return needed.values()
 
 
-def _function(graph, attribute):
-    return graph._get_function(attribute.name).graph
+def function(graph, attribute):
+    """The graph of a function that an operation calls."""
+    return graph._getfunction(attribute.name).graph
 
 
 def _shape(tensor):
@@ -83,7 +84,7 @@ def _product(op, transposed):
     return 2 * math.prod(_shape(op.outputs[0])) * inner
 
 
-_FORMULAS = {
+FORMULAS = {
     "Conv2D": lambda op: _convolution(op.outputs[0], op.inputs[1]),
     "Conv2DBackpropInput": lambda op: _convolution(op.inputs[2], op.inputs[1]),
     "Conv2DBackpropFilter": lambda op: _convolution(op.inputs[2], op.outputs[0]),

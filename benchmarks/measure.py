@@ -33,10 +33,11 @@ def add_threads_flag(parser):
     parser.add_argument("--threads", type=int, default=cores(), help="threads (default: one a core, %(default)s)")
 
 
-def prepare(threads):
-    """Set, before TensorFlow is imported, how many threads it takes; all is measured on the CPU."""
+def prepare(threads, gpu=False):
+    """Set, before TensorFlow is imported, how many threads it takes, and whether it sees GPUs."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

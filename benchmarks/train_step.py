@@ -11,6 +11,8 @@ after all steps, and with --flops the floating-point operations of one step's co
 """
 
 import argparse
+import contextlib
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -25,22 +27,29 @@ class Ours:
     def __init__(self, options):
         import ugatit_tf
 
-        model = ugatit_tf.ModelConfig(
-            flavor=options.flavor, light=options.light, ch=options.ch, img_size=options.img_size, n_dis=options.n_dis
-        )
-        train = ugatit_tf.TrainConfig(precision=options.precision, batch_size=options.batch_size, remat=options.remat)
+        model, train = configurations(options)
         self.trainer = ugatit_tf.Trainer(ugatit_tf.UGATIT(model), train)
         self.images = images(options, channels_last=True)
 
     def __call__(self):
         return float(self.trainer.step(*self.images)["g_loss"])
 
+    def graph(self):
+        """Of the function that was traced for a step."""
+        [traced] = self.trainer._train_step._function._list_all_concrete_functions()
+        return traced.graph
+
     def flops(self):
-        """Floating-point operations of a step, from the function that was traced for it."""
+        """Floating-point operations of a step."""
         import flops
 
-        [traced] = self.trainer._train_step._function._list_all_concrete_functions()
-        return flops.count(traced.graph).total()
+        return flops.count(self.graph()).total()
+
+    def gpu_peak_mib(self):
+        """The most memory that TensorFlow has had on the first GPU, in MiB."""
+        import tensorflow as tf
+
+        return round(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20)
 
 
 class Official:
@@ -115,6 +124,22 @@ class Official:
         return counter.get_total_flops()
 
 
+def configurations(options):
+    """The `ModelConfig` and the `TrainConfig` that are measured."""
+    from ugatit_tf.config import ModelConfig, TrainConfig
+
+    values = vars(options) | {name: _value(text) for name, text in (word.split("=", 1) for word in options.set)}
+    known = {part: {field.name for field in dataclasses.fields(part)} for part in (ModelConfig, TrainConfig)}
+    return [part(**{name: values[name] for name in names & values.keys()}) for part, names in known.items()]
+
+
+def _value(text):
+    """A number or a truth value, as JSON has them, else the text."""
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    return text
+
+
 def images(options, channels_last):
     """Two random batches, float32 in [-1, 1]."""
     size = options.img_size
@@ -132,8 +157,8 @@ def write_profile(step, path, command):
     path.with_name(f"{path.name}.md").write_text(f"`{command}`\n\n{operation_times.table(summary)}")
 
 
-def main():
-    """Measure, and print one line."""
+def make_parser():
+    """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pytorch", metavar="DIR", help="measure the official PyTorch code, of this checkout, instead")
     measure.add_model_flags(parser)
@@ -141,23 +166,45 @@ def main():
     parser.add_argument("--batch_size", type=int, default=1, help="images of each domain (default: %(default)s)")
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     parser.add_argument("--remat", action="store_true", help="recompute the generator blocks in the backward pass")
+    parser.add_argument(
+        "--set",
+        metavar="FIELD=VALUE",
+        nargs="+",
+        default=[],
+        help="other fields of ModelConfig or TrainConfig, such as n_res=2 gan_type=wgan-gp (this project only)",
+    )
     parser.add_argument("--steps", type=int, default=3, help="steps, the first included (default: %(default)s)")
     parser.add_argument("--flops", action="store_true", help="count the floating-point operations of a step")
+    parser.add_argument("--gpu", action="store_true", help="on the GPU, and its peak memory, too (this project only)")
     parser.add_argument(
         "--profile", metavar="FILE", help="profile one more step, and write FILE.json and FILE.md (this project only)"
     )
+    return parser
+
+
+def main():
+    """Measure, and print one line."""
+    parser = make_parser()
     options = parser.parse_args()
-    if options.pytorch and (options.profile or options.remat or options.precision != "float32"):
-        parser.error("--profile, --remat and --precision are of this project: they do not go together with --pytorch.")
+    own = (options.profile, options.remat, options.set, options.gpu, options.precision != "float32")
+    if options.pytorch and any(own):
+        parser.error("--profile, --remat, --set, --gpu and --precision are of this project: not with --pytorch.")
     if options.steps < 2:
         parser.error(f"--steps must be at least 2, since the first has the compilation; received {options.steps}.")
-    measure.prepare(options.threads)
+    measure.prepare(options.threads, options.gpu)
+    if options.gpu:
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            parser.error("--gpu: TensorFlow finds no GPU. TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why.")
     step = Official(options) if options.pytorch else Ours(options)
     seconds, cpu_seconds = measure.time_calls(step, options.steps)
     record = {"implementation": "official PyTorch" if options.pytorch else "ugatit_tf", **vars(options)}
     record |= {"seconds": seconds, "median": round(measure.median_after_first(seconds), 4)}
     record |= {"cpu_seconds": cpu_seconds, "cpu_median": round(measure.median_after_first(cpu_seconds), 4)}
     record["peak_mib"] = measure.peak_mib()  # before what follows, which takes memory of its own
+    if options.gpu:
+        record["gpu_peak_mib"] = step.gpu_peak_mib()
     if options.flops:
         record["flops"] = step.flops()
     if options.profile:

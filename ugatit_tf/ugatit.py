@@ -111,7 +111,7 @@ class UGATIT:
 
     def arrays(self):
         """Every variable as a numpy array, by `network/path`; spectral-norm vectors included."""
-        return {name: variable.numpy() for name, variable in self._named_variables()}
+        return {name: variable.numpy() for name, variable in self.named_variables()}
 
     def set_arrays(self, arrays, path, ema=False):
         """Take the arrays that `arrays` gave; entries of other names are left alone.
@@ -124,7 +124,7 @@ class UGATIT:
         Raises:
             ValueError: an array is missing or misshapen; nothing has changed.
         """
-        named = self._named_variables()
+        named = self.named_variables()
         if ema:
             arrays = {**arrays, **{k.removeprefix("ema/"): v for k, v in arrays.items() if k.startswith("ema/")}}
         faults = [name for name, v in named if name not in arrays or arrays[name].shape != tuple(v.shape)]
@@ -133,7 +133,8 @@ class UGATIT:
         for name, variable in named:
             variable.assign(arrays[name])
 
-    def _named_variables(self):
+    def named_variables(self):
+        """Every variable by `network/path`, as pairs; spectral-norm vectors included."""
         return [
             (f"{key}/{variable.path.partition('/')[2]}", variable)
             for key, network in self.networks.items()

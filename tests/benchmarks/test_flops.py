@@ -150,7 +150,7 @@ def test_what_is_counted_in_a_training_step_is_what_runs(monkeypatch):
     ran = operation_times.record(lambda: float(trainer.step(real, real)["g_loss"]))
     ran = collections.Counter(operation_times.plain(kind) for _, kind, _ in ran)
 
-    monkeypatch.setattr(flops, "_FORMULAS", dict.fromkeys(flops._FORMULAS, lambda op: 1))  # numbers of operations
+    monkeypatch.setattr(flops, "FORMULAS", dict.fromkeys(flops.FORMULAS, lambda op: 1))  # numbers of operations
     [traced] = trainer._train_step._function._list_all_concrete_functions()
     counted = flops.count(traced.graph)
     for kind in ("Conv2DBackpropInput", "Conv2DBackpropFilter", "Conv2D"):

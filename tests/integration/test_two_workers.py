@@ -20,6 +20,8 @@ from ugatit_tf.weights import archive
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS, LIMIT = 8, 600
+CYCLEGAN = "--model cyclegan --ch 2 --n_res 1 --img_size 24 --ema 0.9 --pool_size 2"  # quickly traced
+UGATIT = "--light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --cam_weight 30"
 
 
 class Process:
@@ -66,10 +68,10 @@ class Site:
         demo.write_demo(folder / "data" / "tiny", size=24, train=11, test=1)
 
     @contextlib.contextmanager
-    def started(self, *run_dirs):
+    def started(self, *run_dirs, model=CYCLEGAN, steps=STEPS):
         """Processes of one training, each with a run folder; none outlives the context."""
-        words = "--light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --ema 0.9 --lr 1e-3 --cam_weight 30 --pool_size 2"
-        words += f" --batch_size 4 --epoch 2 --iteration {STEPS // 2} --save_freq 2 --print_freq 3 --log_freq 1"
+        words = f"{model} --lr 1e-3 --batch_size 4 --epoch 2 --iteration {steps // 2}"
+        words += f" --save_freq {steps // 4 or 1} --print_freq 3 --log_freq 1"
         words += f" --keep {STEPS} --dataset tiny --data_dir {self.folder / 'data'}"
         several = len(run_dirs) > 1
         workers = [f"localhost:{port}" for port in free_ports(len(run_dirs))]
@@ -91,9 +93,9 @@ class Site:
                 process.process.kill()
                 process.process.wait()
 
-    def finish(self, *run_dirs):
+    def finish(self, *run_dirs, **training):
         """Run to the end; returns the outputs."""
-        with self.started(*run_dirs) as processes:
+        with self.started(*run_dirs, **training) as processes:
             for process in processes:
                 assert process.end() == 0, process.text
             return [process.text for process in processes]
@@ -143,6 +145,23 @@ def test_losses_are_those_of_one_process(straight, alone):
     assert [step for step, _ in two] == [step for step, _ in one] == list(range(1, STEPS + 1))
     for (step, expected), (_, found) in zip(one, two, strict=True):
         assert found == pytest.approx(expected, rel=1e-5 if step <= 3 else 1e-2), step
+
+
+def test_losses_and_gradients_of_u_gat_it_are_those_of_one_process(site):
+    """Adam's first moments after one step are 1 - beta_1 times the gradients."""
+    one, two, other = (site.folder / f"ugatit_{name}" for name in ("one", "two", "other"))
+    site.finish(one, model=UGATIT, steps=2)
+    site.finish(two, other, model=UGATIT, steps=2)
+    for (step, expected), (_, found) in zip(losses(one), losses(two), strict=True):
+        assert found == pytest.approx(expected, rel=1e-5), step
+    expected, found = (archive.read(checkpoint(folder, 1))[0] for folder in (one, two))
+    moments = [name for name in expected if name.startswith("adam/") and name.endswith("/m")]
+    for network in {name.split("/")[1] for name in moments}:
+        own = [name for name in moments if name.split("/")[1] == network]
+        largest = max(np.abs(expected[name]).max() for name in own)
+        assert largest > 0
+        for name in own:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-5 * largest, err_msg=name)
 
 
 def test_the_chief_alone_writes_and_reports(straight):

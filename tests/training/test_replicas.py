@@ -14,7 +14,7 @@ import pytest
 from ugatit_tf.data import demo
 
 pytestmark = pytest.mark.slow
-CASES = ("lsgan", "dragan", "pool", "float16")
+CASES = ("dragan", "pool", "float16")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,13 @@ def test_the_shares_are_the_whole_batch_row_by_row(seen):
             assert len({image.tobytes() for image in images}) == 4
 
 
-@pytest.mark.parametrize("case", ["lsgan", "dragan", "pool"])
+@pytest.mark.parametrize("case", ["dragan", "pool"])
 def test_losses_are_those_of_one_device(seen, case):
     """Sums are made in another order, so to rounding. Three steps: later Adam's first updates, which are +-lr however
     small the gradient is, have carried rounding into weights whose true gradient is 0."""
     for step, (one, two) in enumerate(seen[case]["losses"]):
         assert list(one) == list(two)
-        assert ("g_loss" in one) == (case != "lsgan" or step != 1)  # its n_critic is 2
+        assert ("g_loss" in one) == (case != "pool" or step != 1)  # its n_critic is 2
         hits = [name for name in one if name.startswith("hit_")]  # decided by a sign, which rounding may turn
         assert {name: two[name] for name in one if name not in hits} == pytest.approx(
             {name: one[name] for name in one if name not in hits}, rel=1e-5, abs=1e-7
@@ -57,7 +57,7 @@ def test_losses_are_those_of_one_device(seen, case):
         assert {name: two[name] for name in hits} == pytest.approx({name: one[name] for name in hits}, abs=0.1)
 
 
-@pytest.mark.parametrize("case", ["lsgan", "dragan", "pool"])
+@pytest.mark.parametrize("case", ["dragan", "pool"])
 def test_gradients_are_those_of_one_device(seen, case):
     one, two = seen[case]["moments"]
     assert list(one) == list(two)
@@ -75,15 +75,16 @@ def test_devices_hold_the_same_bits(seen, case):
 
 
 def test_float16_is_that_of_one_device_to_its_rounding(seen):
-    for one, two in seen["float16"]["losses"]:
-        compared = [name for name in one if not name.startswith("hit_")]
-        assert {name: two[name] for name in compared} == pytest.approx({name: one[name] for name in compared}, rel=0.02)
+    """Of the first step; what half precision leaves of gradients of a millionth is then +-lr."""
+    one, two = seen["float16"]["losses"][0]
+    compared = [name for name in one if not name.startswith("hit_")]
+    assert {name: two[name] for name in compared} == pytest.approx({name: one[name] for name in compared}, rel=0.01)
     saved = seen["float16"]["saved"]
     assert saved["adam/generators/loss_scale"] == 64.0
     assert saved["adam/generators/steps"] == saved["adam/generators/finite_steps"] == 3
 
 
-@pytest.mark.parametrize("case", ["lsgan", "pool", "float16"])
+@pytest.mark.parametrize("case", CASES)
 def test_state_goes_over_to_one_device_and_back_bit_for_bit(seen, case):
     seen = seen[case]
     for saved, resumed in (("saved", "resumed"), ("saved by one", "resumed by two")):
@@ -98,7 +99,7 @@ def test_state_goes_over_to_one_device_and_back_bit_for_bit(seen, case):
             np.testing.assert_array_equal(value, seen["saved by one"][name], err_msg=name)
 
 
-@pytest.mark.parametrize("case", ["lsgan", "pool"])
+@pytest.mark.parametrize("case", ["dragan", "pool"])
 def test_resumed_on_one_device_a_training_goes_on_as_on_two(seen, case):
     one, two = seen[case]["next losses"]
     compared = [name for name in one if not name.startswith("hit_")]

@@ -4,9 +4,11 @@ import errno
 import io
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import ugatit_tf
 from ugatit_tf.training.checkpoint import CheckpointStore, NonFiniteError
@@ -89,8 +91,8 @@ class FakeTrainer:
         self.steps += 1
         return ("d_loss", "g_loss"), np.array([self.steps, np.nan if self.steps == self.bad else 1.0])
 
-    def arrays(self):
-        return {"steps": np.int64(self.steps)}
+    def state(self):
+        return {"steps": tf.constant(self.steps, tf.int64)}
 
 
 def run_fit(tmp_path, trainer, batches=((None, None),) * 20, evaluate=None, **values):
@@ -144,14 +146,36 @@ def test_a_full_disk_is_told_with_what_stays(tmp_path, monkeypatch):
 class OverflowingTrainer(FakeTrainer):
     """Finite losses at every step, and weights that are not after step 5: an update's gradient was infinite."""
 
-    def arrays(self):
-        return {**super().arrays(), "gen_a2b/kernel": np.float32([1, np.inf if self.steps >= 5 else 0])}
+    def state(self):
+        return {**super().state(), "gen_a2b/kernel": tf.constant([1, np.inf if self.steps >= 5 else 0])}
 
 
 def test_bad_weights_reach_no_checkpoint(tmp_path):
     with pytest.raises(NonFiniteError, match=r"Weights not finite after step 6: gen_a2b/kernel\. No checkpoint.*--lr"):
         run_fit(tmp_path, OverflowingTrainer())
     assert [path.stem for path in (tmp_path / "checkpoint").iterdir()] == ["step-00000003"]
+
+
+class LargeTrainer(FakeTrainer):
+    """Twenty variables of 1 MiB."""
+
+    def __init__(self):
+        super().__init__()
+        self.variables = {f"gen_a2b/{index}": tf.zeros([2**18]) for index in range(20)}
+
+    def state(self):
+        return {**super().state(), **self.variables}
+
+
+def test_saving_copies_one_variable_at_a_time(tmp_path):
+    """The state of a full model is 8 GB, beside the memory that the step has taken."""
+    trainer = LargeTrainer()
+    tracemalloc.start()
+    try:
+        run_fit(tmp_path, trainer)
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_another_configuration_is_refused_by_name(tmp_path):
@@ -170,9 +194,13 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path):
     scores = {2: 5.0, 4: 6.0, 6: 1.0, 8: 1.0, 10: 3.0}
 
     class Stateful(FakeTrainer):
-        def arrays(self):
-            extra = {"gen_a2b/kernel": np.float32(self.steps), "ema/gen_a2b/kernel": np.float32(self.steps + 0.5)}
-            return {**super().arrays(), **extra, "adam/generators/x": np.float32(1), "pool/pool_a_count": np.int32(1)}
+        def state(self):
+            extra = {
+                "gen_a2b/kernel": tf.constant(self.steps + 0.0),
+                "ema/gen_a2b/kernel": tf.constant(self.steps + 0.5),
+            }
+            more = {"adam/generators/x": tf.constant(1.0), "pool/pool_a_count": tf.constant(1)}
+            return {**super().state(), **extra, **more}
 
     trainer = Stateful()
     _, _, store, text = run_fit(

@@ -1,7 +1,9 @@
 """A run's checkpoint files: exact, atomic, and torn ones are noticed."""
 
+import collections
 import errno
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -152,3 +154,25 @@ def test_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
         archive.write(path, ARRAYS, "{}")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_array_at_a_time_is_in_memory(tmp_path):
+    """The state of a full model is 8 GB, beside what the step has taken."""
+
+    class Arrays(collections.abc.Mapping):
+        def __getitem__(self, name):
+            return np.zeros(2**18, np.float32)  # 1 MiB
+
+        def __iter__(self):
+            return (f"x{index}" for index in range(20))
+
+        def __len__(self):
+            return 20
+
+    tracemalloc.start()
+    try:
+        archive.write(tmp_path / "step-00000001.npz", Arrays(), "{}")
+        assert tracemalloc.get_traced_memory()[1] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(archive.read(tmp_path / "step-00000001.npz")[0]) == 20

@@ -64,7 +64,11 @@ def make_command():
         "Datasets.",
     )
     command.string("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
-    command.boolean("dry_run", False, "Check the flags, print the configuration and parameter counts, and stop.")
+    command.boolean(
+        "dry_run",
+        False,
+        "Check the flags, print the configuration, parameter counts and the predicted memory of a step, and stop.",
+    )
 
     command.group("Model")
     command.choice(
@@ -235,10 +239,24 @@ def _report_device(run, gpus, workers):
     print(device_report(run.model, run.train, gpus, cores), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
+    line, *advice = _memory(run, gpus, workers)
+    if advice:
+        print(f"WARNING: {line}", *advice, sep="\n", flush=True)
+
+
+def _memory(run, gpus, workers):
+    """Lines on the memory of a step: the prediction, and what would fit if that does not."""
+    from ugatit_tf.training import memory, room
+
+    there = room.free_gpu_memory() if gpus else room.free_memory()
+    line, advice = memory.report(run.model, run.train, there, bool(gpus), workers.replicas)
+    return [line, *advice.splitlines()]
 
 
 def _describe(model):
-    counts = model.count_params()
+    from ugatit_tf.training.memory import count_params
+
+    counts = count_params(model)
     rows = [f"  {name:14} {count:>13,}" for name, count in counts.items()]
     return "\n".join(["Weights:", *rows, f"  {'all':14} {sum(counts.values()):>13,}"])
 
@@ -274,7 +292,8 @@ def _train_together(values, run, workers, gpus):
         raise UsageError(f"{run_dir} holds a run already. Give another --run_dir, or go on with it (--resume).")
     if values["dry_run"]:
         print(run.to_json())
-        print(_describe(UGATIT(run.model, run.train.seed)))
+        print(_describe(run.model))
+        print(*_memory(run, gpus, workers), sep="\n")
         return 0
 
     need = ("trainA", "trainB")

@@ -1,5 +1,6 @@
 """When checkpoints are written, kept and taken up again; `ugatit_tf.weights.archive` has the file format."""
 
+import collections
 import math
 import pathlib
 
@@ -27,13 +28,29 @@ class NonFiniteError(ArithmeticError):
         )
 
 
+class _Arrays(collections.abc.Mapping):
+    """Variables by name as the arrays they are when asked: a copy of all would be as large as the model itself."""
+
+    def __init__(self, variables):
+        self.variables = variables
+
+    def __getitem__(self, name):
+        return self.variables[name].numpy()
+
+    def __iter__(self):
+        return iter(self.variables)
+
+    def __len__(self):
+        return len(self.variables)
+
+
 def finite_arrays(trainer):
-    """The trainer's whole state, by name.
+    """The trainer's whole state, a mapping of name to array; each is read from its variable when it is asked for.
 
     Raises:
         NonFiniteError: an array holds infinity or not-a-number.
     """
-    arrays = trainer.arrays()
+    arrays = _Arrays(trainer.state())
     bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if bad:
         raise NonFiniteError(
@@ -81,9 +98,9 @@ class CheckpointStore:
         Raises:
             As `save`.
         """
-        arrays = finite_arrays(trainer)
-        kept = {name: array for name, array in arrays.items() if not name.startswith(("adam/", "pool/"))}
-        return self._write("best.npz", {**kept, _SCORE: np.float64(score)})
+        state = finite_arrays(trainer).variables
+        kept = {name: variable for name, variable in state.items() if not name.startswith(("adam/", "pool/"))}
+        return self._write("best.npz", _Arrays(kept), **{_SCORE: score})
 
     def best_score(self):
         """The score in `best.npz`; infinity where there is none."""
@@ -92,11 +109,12 @@ class CheckpointStore:
         except (OSError, ValueError):
             return math.inf
 
-    def _write(self, name, arrays):
+    def _write(self, name, arrays, **more):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
         try:
-            archive.write(path, {**arrays, _IMAGES: np.array(self.images)}, self.run.to_json())
+            more |= {_IMAGES: self.images}
+            archive.write(path, collections.ChainMap(arrays, more), self.run.to_json())
         except OSError as error:
             raise OSError(
                 f"{path} cannot be written ({error.strerror}). The checkpoints from before are as they were: make "

@@ -9,9 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import os
-import pathlib
-import subprocess
 
 from ugatit_tf.config import PENALTY_TYPES
 
@@ -160,3 +157,161 @@ def count_params(config):
 def kept_maps(blocks, remat=False):
     """Entries an image that a network keeps for its gradient."""
     return sum(block.given if remat and block.given is not None else block.maps for block in blocks)
+
+
+MIB = 2**20
+# Fitted to peaks of resident memory (VmHWM, TensorFlow 2.21, two cores: docs/performance.md), and rounded.
+RUNTIME = {"ugatit": 910 * MIB, "cyclegan": 690 * MIB}  # import TensorFlow, 577 MiB; tracing, executor, kernels
+RUNTIME_BLOCK = {"ugatit": 45 * MIB, "cyclegan": 20 * MIB}  # more operations for each residual block (n_res)
+RUNTIME_REMAT = 100 * MIB  # and for those that run twice
+WASTE = 1.13  # times what comes and goes: the allocator's pieces between arrays, into which no array fits
+PASSING_MAPS = 18  # widest maps of one batch, in float32, on their way: convolution, norm, their gradients
+JUDGE_COPIES = 4.2  # of a discriminator's weights, in its update: gradients, oneDNN's order, sigma's outer product
+JUDGE_PIECES = 1.6  # what of that memory stays in pieces, too small for the generators' arrays
+HALF_COPIES = 1.3  # times as many of either in half precision, which casts them to and fro
+PENALTY_COPIES, PENALTY_MAPS = 1.5, 1.8  # times as many, and as many maps, with a gradient penalty
+GENERATOR_COPIES = 4  # gradients of both generators, those of the way back and of the translation
+MARGIN = 1.15  # a suggestion fits with this to spare: predictions err by up to 15 %
+
+
+@dataclasses.dataclass(frozen=True)
+class StepBytes:
+    """The peak of a training step, in bytes.
+
+    Args:
+        runtime: TensorFlow itself, the traced step and its kernels; 0 on a GPU.
+        weights: the weights, Adam's two moments, averaged generators, and pools.
+        maps: kept for the gradient when the memory is fullest.
+        passing: beside them then: gradients, copies of kernels, maps on their way, and the allocator's waste.
+    """
+
+    runtime: float
+    weights: float
+    maps: float
+    passing: float
+
+    @property
+    def total(self):
+        return self.runtime + self.weights + self.maps + self.passing
+
+
+@functools.lru_cache(maxsize=4096)
+def step_bytes(model, train, gpu=False, replicas=1):
+    """Predict the peak memory of one training step.
+
+    Args:
+        model, train: `ugatit_tf.ModelConfig`, `ugatit_tf.TrainConfig`.
+        gpu: False: resident memory of the process. True: TensorFlow's memory on a GPU, which was never measured.
+        replicas: devices that share the batch.
+
+    Returns:
+        `StepBytes`, of one of the devices.
+    """
+    half, penalty = train.precision != "float32", train.gan_type in PENALTY_TYPES
+    made = networks(model, half)
+    generator = made["gen_a2b"]
+    weights = {name: 4 * sum(block.weights for block in blocks) for name, blocks in made.items()}
+    judge = max((name for name in made if name.startswith("dis")), key=weights.get)  # the largest takes most
+    images = train.batch_size // replicas
+    entry = images * (2 if half else 4)  # bytes
+
+    held = 3 * sum(weights.values()) + 2 * train.pool_size * 12 * model.img_size**2
+    held += 2 * weights["gen_a2b"] if train.ema else 0
+    both = 2 * entry * kept_maps(generator, train.remat)  # of the two translations, and of one way back, of two batches
+    again = 2 * entry * max(block.maps for block in generator if block.given is not None) if train.remat else 0
+    judged = 2 * entry * kept_maps(made[judge]) * (PENALTY_MAPS if penalty else 1)
+    casts = HALF_COPIES if half else 1
+    copy = casts * weights[judge] * (PENALTY_COPIES if penalty else 1)
+    way = casts * PASSING_MAPS * images * 4 * max(block.width for block in generator)
+    # Maps and what passes: in a discriminator's update, on the way back, in the translation's gradient.
+    phases = [
+        (both + judged, JUDGE_COPIES * copy),
+        (2 * both, again + way + weights["gen_a2b"] + JUDGE_PIECES * copy),
+        (both / 2, GENERATOR_COPIES * weights["gen_a2b"] + JUDGE_PIECES * copy),
+    ]
+    maps, passing = max(phases, key=sum)
+    if gpu:
+        return StepBytes(0, held, maps, passing)
+    runtime = RUNTIME[model.architecture] + RUNTIME_BLOCK[model.architecture] * model.n_res
+    runtime += RUNTIME_REMAT if train.remat else 0
+    return StepBytes(runtime, held, maps, WASTE * (maps + passing) - maps)
+
+
+def _choices(model, train, replicas):
+    """What could be asked for less of: (part, field) to values, the mildest first; the least loss first."""
+    channels, sizes = (96, 64, 48, 32, 24, 16, 8), (512, 384, 320, 256, 192, 128, 96, 64)
+    batches = [images for images in range(train.batch_size - 1, 0, -1) if images % replicas == 0]
+    adaptive = model.architecture == "ugatit" and model.norm in ("adalin", "adain")
+    choices = {
+        ("train", "precision"): ["bfloat16"] * (train.precision == "float32"),
+        ("train", "remat"): [True] * (not train.remat),
+        ("train", "batch_size"): batches,
+        ("model", "light"): [True] * (adaptive and not model.light),
+        ("model", "ch"): [ch for ch in channels if ch < model.ch],
+        ("model", "img_size"): [size for size in sizes if size < model.img_size],
+    }
+    return {key: values for key, values in choices.items() if values}
+
+
+def suggestions(model, train, room, gpu=False, replicas=1):
+    """The fewest changed flags with which a step fits into memory, each as little changed as that needs.
+
+    Args:
+        model, train, gpu, replicas: as for `step_bytes`.
+        room: bytes there are.
+
+    Returns:
+        `fitting, smallest`: a list of (flags, bytes), empty where nothing fits; and the one that needs least.
+    """
+    choices = _choices(model, train, replicas)
+    smallest = ("", step_bytes(model, train, gpu, replicas).total)
+    for count in range(1, len(choices) + 1):
+        found = []
+        for keys in itertools.combinations(choices, count):
+            tried = []
+            for values in itertools.product(*(choices[key] for key in keys)):
+                parts, named = {"model": {}, "train": {}}, list(zip(keys, values, strict=True))
+                for (part, field), value in named:
+                    parts[part][field] = value
+                with contextlib.suppress(ValueError):  # n_dis needs a larger image, say
+                    changed = dataclasses.replace(model, **parts["model"]), dataclasses.replace(train, **parts["train"])
+                    words = [f"--{field}" if value is True else f"--{field} {value}" for (_, field), value in named]
+                    tried.append((" ".join(words), step_bytes(*changed, gpu, replicas).total))
+            smallest = min([smallest, *tried], key=lambda row: row[1])
+            fitting = [row for row in tried if MARGIN * row[1] <= room]
+            found += [max(fitting, key=lambda row: row[1])] if fitting else []
+        if found:
+            return found, smallest
+    return [], smallest
+
+
+def report(model, train, room, gpu=False, replicas=1):
+    """In words: `line, advice`, the prediction, and, where it exceeds the memory, what would fit, else empty.
+
+    Args:
+        model, train, gpu, replicas: as for `step_bytes`.
+        room: bytes there are, or None where that is not known.
+    """
+    step = step_bytes(model, train, gpu, replicas)
+    runtime = "" if gpu else f"TensorFlow {_gb(step.runtime)}, "
+    line = (
+        f"Memory of one step: about {_gb(step.total)} GB ({runtime}weights and Adam {_gb(step.weights)}, kept maps "
+        f"{_gb(step.maps)}, gradients and what passes {_gb(step.passing)})"
+    )
+    line += ", reckoned from CPUs: never measured on a GPU" if gpu else ""
+    if room is None:
+        return f"{line}.", ""
+    line += f"; {'the GPU' if gpu else 'this machine'} has {_gb(room)} GB free."
+    if step.total <= room:
+        return line, ""
+    fitting, smallest = suggestions(model, train, room, gpu, replicas)
+    if not fitting:
+        words, size = smallest
+        return line, f"That does not fit, nor does anything smaller: {words or 'this'} needs about {_gb(size)} GB."
+    longest = max(len(words) for words, _ in fitting)
+    rows = [f"  {words:{longest}}  about {_gb(size)} GB" for words, size in fitting]
+    return line, "\n".join(["That does not fit. What would:", *rows])
+
+
+def _gb(size):
+    return f"{size / 1e9:.1f}"

@@ -112,10 +112,13 @@ class Trainer:
         """The generators to look at, by name: the averaged ones where there are any."""
         return self.averages or self.model.generators
 
+    def state(self):
+        """Everything that the training's future depends on: variables by name, and the number of steps."""
+        return {**dict(self.model.named_variables()), **self._own(), "steps": tf.constant(self.steps, tf.int64)}
+
     def arrays(self):
-        """Everything that the training's future depends on, as numpy arrays by name."""
-        state = {name: variable.numpy() for name, variable in self._state()}
-        return {**self.model.arrays(), **state, "steps": tf.constant(self.steps, tf.int64).numpy()}
+        """`state` as numpy arrays, which no further step changes."""
+        return {name: variable.numpy() for name, variable in self.state().items()}
 
     def set_arrays(self, arrays, path):
         """Take what `arrays` gave, all or nothing.
@@ -123,26 +126,26 @@ class Trainer:
         Raises:
             ValueError: an array is missing or misshapen; nothing has changed.
         """
-        state = self._state()
-        faults = [name for name, variable in state if name not in arrays or arrays[name].shape != tuple(variable.shape)]
+        state = self._own()
+        shapes = {name: tuple(variable.shape) for name, variable in state.items()}
+        faults = [name for name, shape in shapes.items() if name not in arrays or arrays[name].shape != shape]
         if faults or "steps" not in arrays:
             raise ValueError(f"{path} lacks the training state, or has it in another shape: {', '.join(faults[:10])}.")
         self.model.set_arrays(arrays, path)
-        for name, variable in state:
+        for name, variable in state.items():
             variable.assign(arrays[name])
         self.steps = int(arrays["steps"])
 
-    def _state(self):
+    def _own(self):
         """The variables beside the model's: the optimizers' (with their loss scale), the averages and the pools."""
-        named = [
-            (f"adam/{name}/{key}", variable)
+        named = {
+            f"adam/{name}/{key}": variable
             for name, optimizer in self.optimizers.items()
             for key, variable in optimizer.state.items()
-        ]
+        }
         for name, network in self.averages.items():
-            named += [(f"ema/{name}/{v.path.partition('/')[2]}", v) for v in network.variables]
-        named += [(f"pool/{v.name.partition(':')[0]}", v) for pool in self.pools.values() for v in pool.variables]
-        return named
+            named |= {f"ema/{name}/{v.path.partition('/')[2]}": v for v in network.variables}
+        return named | {f"pool/{v.name.partition(':')[0]}": v for pool in self.pools.values() for v in pool.variables}
 
 
 def _checked(real_a, real_b):

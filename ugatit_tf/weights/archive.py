@@ -22,11 +22,20 @@ def write(path, arrays, config):
 
     Args:
         path: of the `.npz` to make.
-        arrays: name to numpy array.
+        arrays: mapping of name to numpy array. Each is asked for when it is written, so that they need not be in memory
+            all at once.
         config: JSON text.
     """
-    with atomic.replacing(path) as file:
-        np.savez(file, **{_CONFIG: np.array(config), _COUNT: np.array(len(arrays))}, **arrays)
+    with atomic.replacing(path) as file, zipfile.ZipFile(file, "w") as members:
+
+        def add(name, array):
+            with members.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+        add(_CONFIG, config)
+        add(_COUNT, len(arrays))
+        for name in arrays:
+            add(name, arrays[name])
 
 
 def read(path):
