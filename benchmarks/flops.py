@@ -64,7 +64,7 @@ def needed(graph):
 
 def function(graph, attribute):
     """The graph of a function that an operation calls."""
-    return graph._getfunction(attribute.name).graph
+    return graph._get_function(attribute.name).graph
 
 
 def _shape(tensor):

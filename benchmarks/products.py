@@ -45,12 +45,14 @@ def operation(signature):
         names = ("input_sizes", "filter", "out_backprop")
     elif kind == "Conv2DBackpropFilter":
         names = ("input", "filter_sizes", "out_backprop")
-    values = {
-        name: tf.constant(output) if name.endswith("_sizes") else tf.cast(measure.picture(shape), dtype)
-        for name, shape in zip(names, inputs, strict=True)
-    }
+    values, sizes = {}, {}
+    for name, shape in zip(names, inputs, strict=True):
+        if name.endswith("_sizes"):
+            sizes[name] = output
+        else:
+            values[name] = tf.cast(measure.picture(shape), dtype)
     options = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes}
-    function = tf.function(lambda **tensors: raw(**tensors, **options), autograph=False)
+    function = tf.function(lambda **tensors: raw(**tensors, **sizes, **options), autograph=False)
     traced = function.get_concrete_function(**values)
     return (lambda: function(**values)), flops.count(traced.graph).total()
 

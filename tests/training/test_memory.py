@@ -42,7 +42,8 @@ def kept_entries(network, size):
     def gradients(images):
         with tf.GradientTape() as tape:
             image, logit, _ = network(images, training=True)
-            loss = tf.reduce_sum(tf.square(image))
+            # The loss of a logit keeps it; one of an image keeps what is not the network's.
+            loss = tf.reduce_sum(tf.square(image) if image.shape[-1] == 1 else image * 0.5)
             if logit is not None:
                 loss += tf.reduce_sum(tf.square(logit))
         forward.update(operation.name for operation in tf.compat.v1.get_default_graph().get_operations())
@@ -137,7 +138,7 @@ def changed(model, train, words):
     return dataclasses.replace(model, **parts["model"]), dataclasses.replace(train, **parts["train"])
 
 
-@pytest.mark.parametrize("there", [14, 8, 6, 5, 4, 3, 2, 1.7])
+@pytest.mark.parametrize("there", [8, 6, 5, 4, 3, 2, 1.7])
 @pytest.mark.parametrize("words", ["", "--light --batch_size 4"])
 def test_what_is_suggested_fits_and_the_next_milder_does_not(there, words):
     model, train = changed(ugatit_tf.ModelConfig(), ugatit_tf.TrainConfig(), words)
@@ -200,7 +201,7 @@ def test_a_dry_run_tells_the_memory_and_what_would_fit(monkeypatch, capsys):
     assert "Memory of one step: about 4.9 GB (TensorFlow " in told
     assert "this machine has 4.0 GB free." in told
     assert "What would:\n" in told
-    assert "\n  --ch 48 " in told
+    assert "\n  --ch 32 " in told
     assert main(["train", "--dry_run", *FLAGS]) == 0
     assert "What would" not in capsys.readouterr().out
 

@@ -24,6 +24,7 @@ class AdaIN(keras.layers.Layer):
 
     def __init__(self, flavor="tf1", relu=False, by_rows=False, epsilon=1e-5, **kwargs):
         super().__init__(autocast=False, **kwargs)  # gamma and beta stay float32 under a mixed policy
+        self.built = True  # without weights
         self.flavor = flavor
         self.relu = relu
         self.by_rows = by_rows

@@ -22,6 +22,7 @@ class ReflectPad2D(keras.layers.Layer):
 
     def __init__(self, before, after=None, repeat_edge=False, as_slices=False, **kwargs):
         super().__init__(**kwargs)
+        self.built = True  # without weights
         self.before = before
         self.after = before if after is None else after
         self.repeat_edge = repeat_edge

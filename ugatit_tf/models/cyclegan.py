@@ -6,7 +6,7 @@ from keras import ops
 from ugatit_tf.layers import InstanceNorm, ReflectPad2D
 from ugatit_tf.layers.cam import heatmap_of
 from ugatit_tf.models.discriminator import leaky_relu
-from ugatit_tf.models.network import Network, check_size
+from ugatit_tf.models.network import Block, Network, check_size
 
 
 def _norm(relu, name):
@@ -14,7 +14,7 @@ def _norm(relu, name):
     return InstanceNorm("pytorch", relu, name=name)
 
 
-class _ResBlock(keras.layers.Layer):
+class _ResBlock(Block):
     """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
 
     def __init__(self, filters, **kwargs):

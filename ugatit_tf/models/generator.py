@@ -5,7 +5,7 @@ from keras import ops
 
 from ugatit_tf.layers import CAM, LIN, AdaIN, AdaLIN, GroupNorm, InstanceNorm, ReflectPad2D, UpsampleConv2D
 from ugatit_tf.layers.cam import heatmap_of
-from ugatit_tf.models.network import FLOAT32, Network, check_size
+from ugatit_tf.models.network import FLOAT32, Block, Network, check_size
 
 ADAPTIVE = ("adalin", "adain")
 
@@ -30,7 +30,7 @@ def decoder_norm(kind, flavor, smoothing=True, relu=False, adaptive=True, name=N
     return GroupNorm(1 if kind == "ln" else 32, relu, by_rows=flavor == "pytorch", name=name)
 
 
-class ConvNorm(keras.layers.Layer):
+class ConvNorm(Block):
     """Reflection padding, convolution, instance norm and, with `relu`, ReLU. [N, H, W, C] to [N, H/s, W/s, filters]."""
 
     def __init__(self, filters, kernel_size, strides=1, flavor="tf1", relu=True, **kwargs):
@@ -54,7 +54,7 @@ class ConvNorm(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-class ResBlock(keras.layers.Layer):
+class ResBlock(Block):
     """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
 
     def __init__(self, filters, flavor="tf1", **kwargs):
@@ -71,7 +71,7 @@ class ResBlock(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters, "flavor": self.flavor}
 
 
-class DecoderBlock(keras.layers.Layer):
+class DecoderBlock(Block):
     """`x + f(x)` with two 3x3 convolutions and two norms; AdaLINs (AdaINs) share one gamma and beta.
 
     Call:

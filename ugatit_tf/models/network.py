@@ -9,6 +9,14 @@ from keras import ops
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
+class Block(keras.layers.Layer):
+    """A layer made of layers, which build themselves at the first call; Keras would trace the whole for that before."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
+
+
 class Network(keras.Model):
     """A model that is built when it is made, from a seed, and whose precision can be changed afterwards.
 
@@ -22,6 +30,7 @@ class Network(keras.Model):
         self.seed = seed
         self.precision = "float32"
         self.remat = False
+        self.built = True  # as a Block
 
     def finish(self, image_size):
         """Create the weights by a call on zeros, and draw them."""
@@ -45,7 +54,11 @@ class Network(keras.Model):
                 bound = 1.0 / math.sqrt(math.prod(kernel.shape[:-1]))
                 for variable in (kernel, getattr(layer, "bias", None)):
                     if variable is not None:
-                        variable.assign((rng.random(variable.shape, dtype="float32") * 2.0 - 1.0) * bound)
+                        values = rng.random(variable.shape, dtype="float32")
+                        values *= 2.0
+                        values -= 1.0
+                        values *= bound
+                        variable.assign(values)
             if hasattr(layer, "reset"):
                 layer.reset(rng.standard_normal(layer.u.shape, dtype="float32"))
 

@@ -40,7 +40,7 @@ class Block:
         return dataclasses.replace(self, given=given)
 
 
-def _conv(size, inputs, filters, kernel, strides=1, pad=None, beside=1, behind=1):
+def _conv(size, inputs, filters, kernel, strides=1, pad=None, beside=1, behind=1, spectral=False):
     """A convolution of a padded map: the block, and the size of its result.
 
     Args:
@@ -48,12 +48,14 @@ def _conv(size, inputs, filters, kernel, strides=1, pad=None, beside=1, behind=1
         pad: rows (columns) added; None: as many as keep the size, or halve it.
         beside: weights a filter beside the kernel: bias, norm.
         behind: maps of the result's size that are kept. A norm keeps one, the centred map (`layers.statistics`).
+        spectral: `SpectralNormConv2D`, which reads small maps patch by patch.
     """
     pad = kernel - strides if pad is None else pad
     side = (size + pad - kernel) // strides + 1
     weights, result = kernel**2 * inputs * filters, side**2 * filters
-    # The gradient at the kernel needs the padded map.
-    maps = (size + pad) ** 2 * inputs + behind * result
+    # The gradient at the kernel needs the padded map, or its patches.
+    read = side**2 * kernel**2 * inputs if spectral and 4 * side**2 <= filters else (size + pad) ** 2 * inputs
+    maps = read + behind * result
     return Block(weights + beside * filters, weights, maps, max(size**2 * inputs, result)), side
 
 
@@ -84,14 +86,16 @@ def _generator(config):
     encode = conv(size, 3, ch, 7) + conv(size, ch, 2 * ch, 3, 2) + conv(size // 2, 2 * ch, wide, 3, 2)
     encoder, decoder = conv(small, wide, wide, 3), conv(small, wide, wide, 3, norm=norm)
     blocks = [encode.again(0), *[(encoder + encoder).again(given)] * config.n_res]
+    kept = config.cam_g  # the map between encoder and decoder, already
     if config.cam_g:
         blocks.append(_cam(small, wide, config.flavor))
     if config.norm in ("adalin", "adain"):  # gamma and beta from the map's mean, or from all of it
         first = wide * (wide if config.light else given)
-        blocks.append(Block(first + 3 * wide**2 + 4 * bias * wide, first))
+        blocks.append(Block(first + 3 * wide**2 + 4 * bias * wide, first, 0 if kept or config.light else given))
+        kept = kept or not config.light
     decoders = [(decoder + decoder).again(given)] * config.n_res
-    if config.cam_g:
-        decoders[0] = decoders[0].again(0)  # what CAM has kept
+    if kept:
+        decoders[0] = decoders[0].again(0)
     up = _upsample(small, wide, bias + up_norm) + _upsample(2 * small, 2 * ch, bias + up_norm)
     return [*blocks, *decoders, (up + conv(size, ch, 3, 7, norm=0)).again(given)]
 
@@ -100,16 +104,16 @@ def _discriminator(config, levels, half):
     """The blocks of `Discriminator`, which keeps maps before their bias, and in float32 before their division too."""
     blocks, size, channels = [], config.img_size, 3
     tf1 = config.flavor == "tf1"
-    behind = 2 if config.sn and not half else 1
+    conv = functools.partial(_conv, kernel=4, behind=2 if config.sn and not half else 1, spectral=config.sn)
     last = 3 if tf1 else 2
     for filters in (config.ch * 2**level for level in range(levels)):
-        block, size = _conv(size, channels, filters, 4, 2, behind=behind)
+        block, size = conv(size, channels, filters, strides=2)
         blocks, channels = [*blocks, block], filters
-    block, size = _conv(size, channels, 2 * channels, 4, pad=last, behind=behind)
+    block, size = conv(size, channels, 2 * channels, pad=last)
     blocks.append(block)
     if config.cam_d:
         blocks.append(_cam(size, 2 * channels, config.flavor))
-    return [*blocks, _conv(size, 2 * channels, 1, 4, pad=last, beside=int(tf1), behind=behind)[0]]
+    return [*blocks, conv(size, 2 * channels, 1, pad=last, beside=int(tf1))[0]]
 
 
 def _cyclegan_generator(config):
