@@ -70,7 +70,7 @@ class Site:
     @contextlib.contextmanager
     def started(self, *run_dirs, model=CYCLEGAN, steps=STEPS):
         """Processes of one training, each with a run folder; none outlives the context."""
-        words = f"{model} --lr 1e-3 --batch_size 4 --epoch 2 --iteration {steps // 2}"
+        words = f"{model} --batch_size 4 --epoch 2 --iteration {steps // 2}"
         words += f" --save_freq {steps // 4 or 1} --print_freq 3 --log_freq 1"
         words += f" --keep {STEPS} --dataset tiny --data_dir {self.folder / 'data'}"
         several = len(run_dirs) > 1

@@ -168,6 +168,7 @@ MIB = 2**20
 RUNTIME = {"ugatit": 910 * MIB, "cyclegan": 690 * MIB}  # import TensorFlow, 577 MiB; tracing, executor, kernels
 RUNTIME_BLOCK = {"ugatit": 45 * MIB, "cyclegan": 20 * MIB}  # more operations for each residual block (n_res)
 RUNTIME_REMAT = 100 * MIB  # and for those that run twice
+RUNTIME_PENALTY = 90 * MIB  # and for a gradient of gradients
 WASTE = 1.13  # times what comes and goes: the allocator's pieces between arrays, into which no array fits
 PASSING_MAPS = 18  # widest maps of one batch, in float32, on their way: convolution, norm, their gradients
 JUDGE_COPIES = 4.2  # of a discriminator's weights, in its update: gradients, oneDNN's order, sigma's outer product
@@ -237,7 +238,7 @@ def step_bytes(model, train, gpu=False, replicas=1):
     if gpu:
         return StepBytes(0, held, maps, passing)
     runtime = RUNTIME[model.architecture] + RUNTIME_BLOCK[model.architecture] * model.n_res
-    runtime += RUNTIME_REMAT if train.remat else 0
+    runtime += (RUNTIME_REMAT if train.remat else 0) + (RUNTIME_PENALTY if penalty else 0)
     return StepBytes(runtime, held, maps, WASTE * (maps + passing) - maps)
 
 
