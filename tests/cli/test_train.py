@@ -213,7 +213,9 @@ def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
         1,
         50,
     )
+    counts, _, memory = counts.partition("Memory of one step: about ")
     assert [line.split()[0] for line in counts.splitlines() if line] == ["gen_a2b", "gen_b2a", "dis_a", "dis_b", "all"]
+    assert "GB" in memory
 
 
 MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]

@@ -245,7 +245,8 @@ def step_bytes(model, train, gpu=False, replicas=1):
 def _choices(model, train, replicas):
     """What could be asked for less of: (part, field) to values, the mildest first; the least loss first."""
     channels, sizes = (96, 64, 48, 32, 24, 16, 8), (512, 384, 320, 256, 192, 128, 96, 64)
-    batches = [images for images in range(train.batch_size - 1, 0, -1) if images % replicas == 0]
+    share = train.batch_size // replicas
+    batches = [replicas * (share >> halvings) for halvings in range(1, share.bit_length())]
     adaptive = model.architecture == "ugatit" and model.norm in ("adalin", "adain")
     choices = {
         ("train", "precision"): ["bfloat16"] * (train.precision == "float32"),
