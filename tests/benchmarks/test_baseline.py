@@ -136,7 +136,6 @@ def test_the_command_line(path, tmp_path, monkeypatch, capsys):
     assert "run.py writes it" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not baseline.PATH.exists(), reason="no baseline is committed yet")
 def test_the_committed_baseline_is_of_the_targets_model_and_names_what_is_measured():
     stored = json.loads(baseline.PATH.read_text())
     assert stored["settings"].items() >= summary.TARGET_SETTINGS.items()
