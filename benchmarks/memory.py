@@ -69,7 +69,7 @@ def main():
         there = free_memory()
         if there is None or expected < there:
             peak = measure(flags)
-        told = f"{peak} | {100 * (expected / 2**20 / peak - 1):+.0f} %" if peak else "not measured |"
+        told = f"{peak} | {round(100 * (expected / 2**20 / peak - 1)):+d} %" if peak else "not measured |"
         print(f"| `{flags or '(the full model)'}` | {expected / 2**20:.0f} | {told} |", flush=True)
 
 
