@@ -26,9 +26,11 @@ _SHOWN = {
     "cam": ("g_cam_a", "g_cam_b"),
 }
 
-# Seconds a step of the light generator at 256 px, ch 64, batch 1 on two cores, measured.
-_CPU_SECONDS = {"float32": 12.5, "bfloat16": 8.0}
-_FULL_GENERATOR = 1.15  # its time relative to the light one
+# Seconds a step of the light generator at 256 px, ch 64, batch 1 on two cores, and with which powers that grows:
+# measured (docs/performance.md).
+_CPU_SECONDS = {"float32": 12.5, "bfloat16": 7.4}
+_POWERS = {"img_size": 1.7, "ch": 1.8, "batch_size": 0.9}
+_FULL_GENERATOR = 1.06  # its time relative to the light one
 
 
 def format_duration(seconds):
@@ -44,7 +46,8 @@ def format_duration(seconds):
 def _cpu_seconds(model_config, train_config, cores):
     """Estimated seconds of all the steps of a training without a GPU."""
     step = _CPU_SECONDS.get(train_config.precision, _CPU_SECONDS["float32"])
-    step *= (model_config.img_size / 256) ** 2 * (model_config.ch / 64) ** 2 * train_config.batch_size
+    step *= (model_config.img_size / 256) ** _POWERS["img_size"] * (model_config.ch / 64) ** _POWERS["ch"]
+    step *= train_config.batch_size ** _POWERS["batch_size"]
     step *= 2 / max(1, cores) * (1 if model_config.light else _FULL_GENERATOR)
     return step * train_config.total_steps
 
