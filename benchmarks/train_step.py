@@ -128,8 +128,12 @@ def configurations(options):
     """The `ModelConfig` and the `TrainConfig` that are measured."""
     from ugatit_tf.config import ModelConfig, TrainConfig
 
-    values = vars(options) | {name: _value(text) for name, text in (word.split("=", 1) for word in options.set)}
+    own = {name: _value(text) for name, _, text in (word.partition("=") for word in options.set)}
     known = {part: {field.name for field in dataclasses.fields(part)} for part in (ModelConfig, TrainConfig)}
+    unknown = own.keys() - set.union(*known.values())
+    if unknown:
+        raise SystemExit(f"--set: {', '.join(sorted(unknown))} is no field of ModelConfig or TrainConfig.")
+    values = vars(options) | own
     return [part(**{name: values[name] for name in names & values.keys()}) for part, names in known.items()]
 
 
