@@ -1,8 +1,9 @@
-"""The memory planner, against built networks, gradients as TensorFlow traces them, and what a step really takes."""
+"""The memory planner, against built networks and gradients as TensorFlow traces them.
+
+What a step really takes is measured in tests/benchmarks/test_predicted_memory.py.
+"""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import pytest
 import tensorflow as tf
@@ -214,20 +215,3 @@ def test_a_training_that_will_not_fit_begins_with_a_warning(tmp_path, monkeypatc
     told = capsys.readouterr().out
     assert "WARNING: Memory of one step: about " in told
     assert "That does not fit" in told
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", ["--light --img_size 128 --ch 32", "--light --img_size 256 --ch 16 --remat"])
-def test_a_step_takes_what_was_predicted(flags):
-    """Two of the configurations in docs/performance.md, measured here and now: within 15 %."""
-    path = pathlib.Path(__file__).parents[2] / "benchmarks"
-    planner = _script(path / "memory.py")
-    assert planner.predict(flags) / 2**20 == pytest.approx(planner.measure(flags), rel=0.15)
-
-
-def _script(path):
-    """A script of benchmarks/ as a module, under another name than the package's."""
-    spec = importlib.util.spec_from_file_location("memory_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
