@@ -61,12 +61,14 @@ CONFIGURATIONS = (
 
 def main():
     """Measure, and print the table."""
+    from ugatit_tf.training import room
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configurations", nargs="*", help="flags of train_step.py, each time all in one argument")
     print("| configuration | predicted, MiB | measured, MiB | error |\n|---|---|---|---|")
     for flags in parser.parse_args().configurations or CONFIGURATIONS:
         expected, peak = predict(flags), None
-        there = free_memory()
+        there = room.free_memory()
         if there is None or expected < there:
             peak = measure(flags)
         told = f"{peak} | {round(100 * (expected / 2**20 / peak - 1)):+d} %" if peak else "not measured |"
@@ -78,13 +80,6 @@ def predict(flags):
     from ugatit_tf.training.memory import step_bytes
 
     return step_bytes(*train_step.configurations(train_step.make_parser().parse_args(shlex.split(flags)))).total
-
-
-def free_memory():
-    """Bytes there are, or None."""
-    from ugatit_tf.training import room
-
-    return room.free_memory()
 
 
 def measure(flags):

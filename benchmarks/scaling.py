@@ -1,6 +1,6 @@
 """What several devices gain, computed: step time, gradient bytes and link speed give the efficiency, as Markdown.
 
-    python benchmarks/scaling.py                 # both models; builds them to count their weights
+    python benchmarks/scaling.py                 # both models
     python benchmarks/scaling.py --light --workers 2 8 --seconds 0.1
 
 A step of every worker takes `seconds`; then the gradients are added up over all of them. In a ring of n workers each
@@ -33,9 +33,9 @@ def count_weights(config):
     Args:
         config: `ugatit_tf.ModelConfig`.
     """
-    from ugatit_tf.ugatit import UGATIT
+    from ugatit_tf.training.memory import count_params
 
-    counts = UGATIT(config).count_params()
+    counts = count_params(config)
     generators = sum(count for name, count in counts.items() if name.startswith("gen"))
     return generators, sum(counts.values()) - generators
 

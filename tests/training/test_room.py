@@ -10,23 +10,31 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
 
 
-def write(root, **files):
-    """Files of a machine, by a path in which `__` is the separator and `_DOT_` a dot."""
-    for name, text in files.items():
-        path = root / name.replace("__", "/").replace("_DOT_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+V2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+V1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file")
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 @pytest.fixture
 def machine(tmp_path):
     """1,000 MiB available, of which nothing is in a container; this process holds 100 pages."""
-    write(
-        tmp_path,
-        proc__meminfo=f"MemTotal:  {3000 * 1024} kB\nMemFree: {10 * 1024} kB\nMemAvailable: {1000 * 1024} kB\n",
-        proc__self__statm="900 100 50 1 0 60 0\n",
-    )
+    lines = f"MemTotal:  {3000 * 1024} kB\nMemFree: {10 * 1024} kB\nMemAvailable: {1000 * 1024} kB\n"
+    write(tmp_path / "proc/meminfo", lines)
+    write(tmp_path / "proc/self/statm", "900 100 50 1 0 60 0\n")
     return tmp_path
+
+
+def contain(machine, version, limit, cache, others=""):
+    """Put the process into a container of which 500 MiB are used."""
+    folder = machine / "sys/fs/cgroup"
+    limit_file, used_file, stat_file, name = version
+    write(folder / limit_file, f"{limit}\n")
+    write(folder / used_file, f"{500 * MIB}\n")
+    write(folder / stat_file, f"{others}{name} {cache}\n")
 
 
 def test_a_machine_has_what_is_available_and_what_this_process_holds(machine):
@@ -34,33 +42,18 @@ def test_a_machine_has_what_is_available_and_what_this_process_holds(machine):
 
 
 def test_a_container_may_have_less(machine):
-    write(
-        machine,
-        sys__fs__cgroup__memory_DOT_max=f"{600 * MIB}\n",
-        sys__fs__cgroup__memory_DOT_current=f"{500 * MIB}\n",
-        sys__fs__cgroup__memory_DOT_stat=f"anon {450 * MIB}\ninactive_file {50 * MIB}\n",
-    )
+    contain(machine, V2, 600 * MIB, 50 * MIB, others=f"anon {450 * MIB}\n")
     assert room.free_memory(machine) == 150 * MIB + 100 * PAGE
 
 
 def test_an_older_container(machine):
-    write(
-        machine,
-        sys__fs__cgroup__memory__memory_DOT_limit_in_bytes=f"{600 * MIB}\n",
-        sys__fs__cgroup__memory__memory_DOT_usage_in_bytes=f"{500 * MIB}\n",
-        sys__fs__cgroup__memory__memory_DOT_stat=f"inactive_file {MIB}\ntotal_inactive_file {20 * MIB}\n",
-    )
+    contain(machine, V1, 600 * MIB, 20 * MIB, others=f"inactive_file {MIB}\n")
     assert room.free_memory(machine) == 120 * MIB + 100 * PAGE
 
 
 @pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
 def test_a_container_without_a_limit(machine, limit):
-    write(
-        machine,
-        sys__fs__cgroup__memory_DOT_max=limit,
-        sys__fs__cgroup__memory_DOT_current=f"{500 * MIB}\n",
-        sys__fs__cgroup__memory_DOT_stat=f"inactive_file {50 * MIB}\n",
-    )
+    contain(machine, V2, limit, 50 * MIB)
     assert room.free_memory(machine) == 1000 * MIB + 100 * PAGE
 
 

@@ -239,18 +239,17 @@ def _report_device(run, gpus, workers):
     print(device_report(run.model, run.train, gpus, cores), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
-    line, *advice = _memory(run, gpus, workers)
+    line, advice = _memory(run, gpus, workers)
     if advice:
-        print(f"WARNING: {line}", *advice, sep="\n", flush=True)
+        print(f"WARNING: {line}\n{advice}", flush=True)
 
 
 def _memory(run, gpus, workers):
-    """Lines on the memory of a step: the prediction, and what would fit if that does not."""
+    """`line, advice` on the memory of a step: the prediction, and what would fit if that does not, else empty."""
     from ugatit_tf.training import memory, room
 
     there = room.free_gpu_memory() if gpus else room.free_memory()
-    line, advice = memory.report(run.model, run.train, there, bool(gpus), workers.replicas)
-    return [line, *advice.splitlines()]
+    return memory.report(run.model, run.train, there, bool(gpus), workers.replicas)
 
 
 def _describe(model):
@@ -293,7 +292,7 @@ def _train_together(values, run, workers, gpus):
     if values["dry_run"]:
         print(run.to_json())
         print(_describe(run.model))
-        print(*_memory(run, gpus, workers), sep="\n")
+        print(*filter(None, _memory(run, gpus, workers)), sep="\n")
         return 0
 
     need = ("trainA", "trainB")

@@ -1,6 +1,7 @@
 """When checkpoints are written, kept and taken up again; `ugatit_tf.weights.archive` has the file format."""
 
 import collections
+import collections.abc
 import math
 import pathlib
 

@@ -19,21 +19,18 @@ class Block:
 
     Args:
         weights: trainable entries.
-        kernel: entries of the largest single one.
         maps: entries of the maps that are kept for the gradient.
         width: entries of the largest map.
         given: with `--remat`, what is kept instead of `maps`: the block's input; None where the block runs only once.
     """
 
     weights: int
-    kernel: int
     maps: int = 0
     width: int = 0
     given: int | None = None
 
     def __add__(self, other):
-        weights, maps = self.weights + other.weights, self.maps + other.maps
-        return Block(weights, max(self.kernel, other.kernel), maps, max(self.width, other.width))
+        return Block(self.weights + other.weights, self.maps + other.maps, max(self.width, other.width))
 
     def again(self, given):
         """The same block, which `--remat` runs a second time."""
@@ -56,20 +53,19 @@ def _conv(size, inputs, filters, kernel, strides=1, pad=None, beside=1, behind=1
     # The gradient at the kernel needs the padded map, or its patches.
     read = side**2 * kernel**2 * inputs if spectral and 4 * side**2 <= filters else (size + pad) ** 2 * inputs
     maps = read + behind * result
-    return Block(weights + beside * filters, weights, maps, max(size**2 * inputs, result)), side
+    return Block(weights + beside * filters, maps, max(size**2 * inputs, result)), side
 
 
 def _upsample(size, inputs, beside):
     """`UpsampleConv2D`, which keeps what its four phase convolutions read, and a norm."""
     weights, result = 9 * inputs * inputs // 2, 4 * size**2 * inputs // 2
-    return Block(weights + beside * inputs // 2, weights, 4 * (size + 1) ** 2 * inputs + result, result)
+    return Block(weights + beside * inputs // 2, 4 * (size + 1) ** 2 * inputs + result, result)
 
 
 def _cam(size, channels, flavor):
     """`CAM`, which keeps its input and what its activation needs."""
     dense = channels + 1 if flavor == "tf1" else 2 * channels
-    kernel = 2 * channels**2
-    return Block(dense + kernel + channels, kernel, 2 * size**2 * channels, size**2 * channels)
+    return Block(dense + 2 * channels**2 + channels, 2 * size**2 * channels, size**2 * channels)
 
 
 def _generator(config):
@@ -91,7 +87,7 @@ def _generator(config):
         blocks.append(_cam(small, wide, config.flavor))
     if config.norm in ("adalin", "adain"):  # gamma and beta from the map's mean, or from all of it
         first = wide * (wide if config.light else given)
-        blocks.append(Block(first + 3 * wide**2 + 4 * bias * wide, first, 0 if kept or config.light else given))
+        blocks.append(Block(first + 3 * wide**2 + 4 * bias * wide, 0 if kept or config.light else given))
         kept = kept or not config.light
     decoders = [(decoder + decoder).again(given)] * config.n_res
     if kept:
@@ -125,7 +121,7 @@ def _cyclegan_generator(config):
     draw = _conv(size, ch, 3, 7)[0]
     for side, filters in ((size, ch), (size // 2, 2 * ch)):
         kernel, result = 9 * 2 * filters * filters, side**2 * filters
-        draw += Block(kernel + filters, kernel, result // 2 + result, result)
+        draw += Block(kernel + filters, result // 2 + result, result)
     return [encode.again(0), *[(block + block).again(given)] * config.n_res, draw.again(given)]
 
 
