@@ -20,7 +20,7 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 # Found by trial: what makes convincing pictures of the demo set in the fewest minutes on two cores (docs/training.md).
 DEMO = (
-    "train --dataset demo --run_dir runs/demo --light --img_size 64 --n_dis 5 --ch 16 --n_res 2 --precision bfloat16 "
+    "train --dataset demo --run_dir runs/demo --light --img_size 64 --n_dis 5 --ch 16 --n_res 2 --precision auto "
     "--epoch 8 --iteration 500 --lr 4e-4 --ema 0.99 --cam_weight 30 --cycle_weight 10 --identity_weight 20 "
     "--print_freq 500 --save_freq 500"
 )

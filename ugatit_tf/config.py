@@ -146,6 +146,7 @@ class TrainConfig:
             in the place of new ones (CycleGAN: 50); 0: none.
         remat: rematerialisation: compute the maps inside the generators' blocks a second time for the gradient instead
             of keeping them. Less memory, more time, the same numbers to rounding: a run may change it when it goes on.
+        xla: compile the step with XLA. The same numbers to rounding: a run may change it when it resumes.
     """
 
     epoch: int = 100
@@ -168,6 +169,7 @@ class TrainConfig:
     seed: int = 0
     pool_size: int = 0
     remat: bool = False
+    xla: bool = False
 
     def __post_init__(self):
         _one_of("gan_type", self.gan_type, GAN_TYPES)
@@ -306,7 +308,7 @@ class RunConfig:
         rows = []
         for part in ("model", "train", "data"):
             mine, others = dataclasses.asdict(getattr(self, part)), dataclasses.asdict(getattr(other, part))
-            for name in ("data_dir", "remat"):
+            for name in ("data_dir", "remat", "xla"):
                 mine.pop(name, None)
             rows += [f"{name}: {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name]]
         if bool(self.eval_every) != bool(other.eval_every):  # with it, some images are not trained on

@@ -31,6 +31,7 @@ FOLDERS = {
     "sample_dir": "sample sheets",
 }
 _FLAGS = {"gp_ld": "GP_ld", "architecture": "model"}  # fields whose flags have another name
+AUTO = "auto"  # the precision that is measured to be the fastest
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
 
 SUMMARY = """\
@@ -103,10 +104,17 @@ def make_command():
     command.boolean("decay_flag", train.decay_flag, "Lower the learning rate from --decay_epoch on.")
     command.integer("decay_epoch", None, "Epoch in which the decay begins (default: half of --epoch, so 50 of 100).")
     command.choice(
-        "precision", train.precision, PRECISIONS, "Precision of the maps; bfloat16 is the fast one, on new CPUs too."
+        "precision",
+        train.precision,
+        (*PRECISIONS, AUTO),
+        "Precision of the feature maps. auto: bfloat16 where this device computes faster with it than with float32 "
+        "(timed once), else float32; a run keeps what it began with.",
     )
     command.boolean(
         "remat", train.remat, "Compute the generators' maps twice instead of keeping them: less memory, more time."
+    )
+    command.boolean(
+        "xla", train.xla, "Compile the step with XLA (one device). Never measured on a GPU; slower on CPUs."
     )
     command.float("ema", train.ema, "Decay of an average of the generators' weights, for example 0.999; 0: none.")
     command.boolean("augment_flag", train.augment_flag, "Flip, enlarge and crop the training images at random.")
@@ -192,6 +200,8 @@ def _refuse(command, phase, *names):
 
 def _run_config(command, values):
     values = dict(values)
+    if values["precision"] == AUTO:  # until `_settle_precision`, which needs TensorFlow
+        values["precision"] = TrainConfig.precision
     if values["model"] == "cyclegan":
         own = CYCLEGAN_TRAINING | {"n_res": 9 if values["img_size"] >= 256 else 6}
         values |= {name: value for name, value in own.items() if not command.given(name)}
@@ -271,12 +281,38 @@ def _train(values, run):
             f"--batch_size {run.train.batch_size} is that of all {workers.replicas} devices together, and must be a "
             f"multiple of their number, {workers.replicas}, {2 * workers.replicas}, ..."
         )
+    run = _settle_precision(values, run, workers)
     # What the others would say is what the chief says.
     silence = contextlib.nullcontext() if workers.chief else contextlib.redirect_stdout(io.StringIO())
     if not workers.chief:
         print(f"Worker {workers.index} of {workers.count}: worker 0 reports and saves.", flush=True)
     with silence, workers.lost():
         return _train_together(values, run, workers, gpus)
+
+
+def _settle_precision(values, run, workers):
+    """The run with the precision that `--precision auto` means; warns of one that this device emulates."""
+    from ugatit_tf.training import precision
+
+    if values["precision"] == AUTO:
+        former = RunConfig.of_folder(_run_dir(values, run))
+        if former:
+            chosen, line = former.train.precision, f"Precision: {former.train.precision}, as this run began."
+        else:
+            chosen, line = precision.choose_precision(run.model)
+            if min(workers.everyones(float(chosen == "bfloat16"))) != (chosen == "bfloat16"):
+                chosen, line = "float32", "Precision: float32, since bfloat16 is slower on another worker."
+        print(line, flush=True)
+        return dataclasses.replace(run, train=dataclasses.replace(run.train, precision=chosen))
+    if run.train.precision != "float32":
+        factor = precision.relative_time(run.model, run.train.precision)
+        if factor > 1:
+            print(
+                f"WARNING: this device emulates {run.train.precision}: a convolution takes {factor:.1f} times as long "
+                "as in float32 (timed). --precision auto picks the faster one.",
+                flush=True,
+            )
+    return run
 
 
 def _train_together(values, run, workers, gpus):

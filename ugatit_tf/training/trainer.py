@@ -52,11 +52,12 @@ class Trainer:
         ]
         sizes = (config.pool_size, model.config.img_size)
         self.pools = {domain: ImagePool(*sizes, f"pool_{domain}") for domain in "ab"} if config.pool_size else {}
-        # On the CPU oneDNN's kernels beat XLA's (twice as fast here); on GPUs XLA fuses the norms. XLA cannot compile
-        # what replicas tell each other.
-        alone = self.strategy.num_replicas_in_sync == 1
-        xla = alone and bool(tf.config.list_logical_devices("GPU"))
-        self._train_step = TrainStep(model, config, self.optimizers, pairs, self.pools, jit_compile=xla)
+        if config.xla and self.strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "xla=True compiles the step of one device: XLA cannot compile what several exchange. Received a "
+                f"strategy of {self.strategy.num_replicas_in_sync} replicas: use xla=False."
+            )
+        self._train_step = TrainStep(model, config, self.optimizers, pairs, self.pools, jit_compile=config.xla)
 
     def step(self, real_a, real_b):
         """One update of the discriminators and one of the generators (every `n_critic`-th step).
