@@ -7,6 +7,9 @@ Ratios of two things measured in turn on one machine are compared, no times. A r
 baseline's by more than the noise: three standard deviations (of the rounds, the baseline's and the new ones together),
 and at least 3 %. A single round does not tell its spread: then the other side's counts alone. The exit code is 1 when
 one got worse. What only one side has is named as not compared.
+
+Ratios differ between kinds of CPU (`measure.CPU_CLASSES`): the baseline has a section for each that was measured, and
+results are compared with the one of their own.
 """
 
 import argparse
@@ -55,16 +58,16 @@ def compare(baseline, results):
         `(lines, worse)`: a line for each ratio, and the number of those that got worse.
 
     Raises:
-        ValueError: the baseline is of another model.
+        ValueError: the baseline is of another model, or has no section for this kind of CPU.
     """
-    others = [
-        f"{name} {baseline['settings'][name]}, not {results['settings'][name]}"
-        for name in SETTINGS
-        if baseline["settings"][name] != results["settings"][name]
-    ]
-    if others:
-        raise ValueError(f"the baseline is of {'; '.join(others)}: measure with its settings.")
-    old, new = baseline["ratios"], portable(results)
+    _check_model(baseline, results)
+    kind = results["machine"]["cpu_class"]
+    if kind not in baseline["cpus"]:
+        raise ValueError(
+            f"the baseline has no section for CPUs of the kind {kind}; it has {', '.join(baseline['cpus'])}. Add one: "
+            "--update_baseline."
+        )
+    old, new = baseline["cpus"][kind]["ratios"], portable(results)
     lines, worse = [], 0
     for name in old:
         if name not in new:
@@ -78,8 +81,18 @@ def compare(baseline, results):
     return lines, worse
 
 
+def _check_model(baseline, results):
+    others = [
+        f"{name} {baseline['settings'][name]}, not {results['settings'][name]}"
+        for name in SETTINGS
+        if baseline["settings"][name] != results["settings"][name]
+    ]
+    if others:
+        raise ValueError(f"the baseline is of {'; '.join(others)}: measure with its settings.")
+
+
 def updated(baseline, results):
-    """The baseline with the ratios of these results; those of parts that were not measured stay.
+    """The baseline with the ratios of these results in the section of their kind of CPU; all else stays.
 
     Args:
         baseline: the one before, or None.
@@ -88,14 +101,12 @@ def updated(baseline, results):
         ValueError: it is of another model.
     """
     if baseline:
-        compare(baseline, results)
+        _check_model(baseline, results)
     settings = {name: results["settings"][name] for name in SETTINGS}
-    keep = baseline["ratios"] if baseline else {}
-    return {
-        "settings": settings,
-        "machine": results["machine"],
-        "ratios": dict(sorted((keep | portable(results)).items())),
-    }
+    cpus, kind = baseline["cpus"] if baseline else {}, results["machine"]["cpu_class"]
+    ratios = cpus.get(kind, {"ratios": {}})["ratios"] | portable(results)
+    section = {"machine": results["machine"], "ratios": dict(sorted(ratios.items()))}
+    return {"settings": settings, "cpus": dict(sorted((cpus | {kind: section}).items()))}
 
 
 def check(results, path=PATH):
@@ -109,9 +120,10 @@ def check(results, path=PATH):
     except ValueError as error:
         print(f"Not comparable: {error}", file=sys.stderr)
         return 2
+    machine = baseline["cpus"][results["machine"]["cpu_class"]]["machine"]
     for key in ("cpu", "cores"):
-        if baseline["machine"].get(key) != results["machine"].get(key):
-            print(f"Note: the baseline's machine has {key} {baseline['machine'].get(key)}.")
+        if machine.get(key) != results["machine"].get(key):
+            print(f"Note: the baseline's machine has {key} {machine.get(key)}.")
     print(*lines, f"{worse} of {len(lines)} got worse.", sep="\n")
     return 1 if worse else 0
 

@@ -19,6 +19,29 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+# Kinds of CPU, the best first: the ratios of float32 and of bfloat16 differ between them. Each with a flag that
+# /proc/cpuinfo has of it, and with what ONEDNN_MAX_CPU_ISA may not be limited to.
+CPU_CLASSES = {
+    "amx": ("amx_bf16", ("AVX512_CORE_BF16", "AVX512_CORE_VNNI", "AVX512_CORE", "AVX2", "AVX", "SSE41")),
+    "avx512_bf16": ("avx512_bf16", ("AVX512_CORE_VNNI", "AVX512_CORE", "AVX2", "AVX", "SSE41")),
+    "avx512": ("avx512f", ("AVX2", "AVX", "SSE41")),
+    "avx2": ("avx2", ("AVX", "SSE41")),
+}
+
+
+def cpu_class(cpuinfo="/proc/cpuinfo", limit=None):
+    """The kind of this CPU: one of `CPU_CLASSES`, or "other".
+
+    Args:
+        cpuinfo: path of the file that lists the CPU's flags.
+        limit: of oneDNN's instruction set; default: ONEDNN_MAX_CPU_ISA of the environment.
+    """
+    limit = (limit or os.environ.get("ONEDNN_MAX_CPU_ISA", "")).upper()
+    path = pathlib.Path(cpuinfo)
+    flags = set(path.read_text().split()) if path.exists() else set()
+    return next((name for name, (flag, lower) in CPU_CLASSES.items() if flag in flags and limit not in lower), "other")
+
+
 def add_model_flags(parser):
     """Add the flags that say which model is measured, and with how many threads."""
     parser.add_argument("--light", action="store_true", help="the light generator (default: the full one)")

@@ -140,7 +140,13 @@ def machine(options):
     if options.pytorch:
         code = "import torch; print(torch.__version__)"
         versions["torch"] = _output([options.torch_python, "-c", code])
-    found = {"cpu": cpu, "cores": measure.cores(), "memory_gib": round(memory, 1), "versions": versions}
+    found = {
+        "cpu": cpu,
+        "cpu_class": measure.cpu_class(),
+        "cores": measure.cores(),
+        "memory_gib": round(memory, 1),
+        "versions": versions,
+    }
     return found | {"load_before": [round(load, 2) for load in os.getloadavg()]}
 
 

@@ -3,11 +3,12 @@
 import json
 
 import baseline
+import measure
 import pytest
 import summary
 
 SETTINGS = {"light": True, "flavor": "pytorch", "img_size": 256, "ch": 64, "n_dis": 6, "batch_size": 1}
-MACHINE = {"cpu": "a fast one", "cores": 2}
+MACHINE = {"cpu": "a fast one", "cpu_class": "avx512", "cores": 2}
 
 
 def side(value, spread=None, better="lower"):
@@ -66,8 +67,9 @@ def path(tmp_path):
 def test_a_baseline_has_ratios_and_no_seconds(path):
     stored = json.loads(path.read_text())
     assert stored["settings"] == SETTINGS
-    assert stored["machine"] == MACHINE
-    assert stored["ratios"] == {
+    assert list(stored["cpus"]) == ["avx512"]
+    assert stored["cpus"]["avx512"]["machine"] == MACHINE
+    assert stored["cpus"]["avx512"]["ratios"] == {
         "start: images checked before / import tensorflow": side(10.0, 0.0),
         "step peak memory: float32 / official": side(1.0, 0.0),
         "step time: float32 / official": side(0.6, 0.0),
@@ -106,8 +108,38 @@ def test_another_model_is_not_compared(path, capsys):
 
 
 def test_another_machine_is_noted(path, capsys):
-    assert baseline.check(results() | {"machine": {"cpu": "a slow one", "cores": 2}}, path) == 0
+    assert baseline.check(results() | {"machine": MACHINE | {"cpu": "a slow one"}}, path) == 0
     assert "the baseline's machine has cpu a fast one." in capsys.readouterr().out
+
+
+def test_each_kind_of_cpu_has_a_section(path, capsys):
+    other = results(time=8.0) | {"machine": MACHINE | {"cpu_class": "avx2"}}
+    assert baseline.check(other, path) == 2
+    assert "no section for CPUs of the kind avx2; it has avx512" in capsys.readouterr().err
+    baseline.update(other, path)
+    assert baseline.check(other, path) == 0
+    assert baseline.check(results(), path) == 0
+    stored = json.loads(path.read_text())["cpus"]
+    assert [stored[kind]["ratios"]["step time: float32 / official"]["value"] for kind in stored] == [0.8, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "kind"),
+    [
+        ("fpu avx2 fma", "", "avx2"),
+        ("fpu sse4_1", "", "other"),
+        ("avx2 avx512f", "", "avx512"),
+        ("avx2 avx512f avx512_bf16", "", "avx512_bf16"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "", "amx"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "AVX2", "avx2"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "avx512_core", "avx512"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "SSE41", "other"),
+    ],
+)
+def test_the_kind_of_cpu(tmp_path, monkeypatch, flags, limit, kind):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    (tmp_path / "cpuinfo").write_text(f"model name\t: One\nflags\t\t: {flags}\n")
+    assert measure.cpu_class(tmp_path / "cpuinfo") == kind
 
 
 def test_no_baseline_yet(tmp_path, capsys):
@@ -117,7 +149,7 @@ def test_no_baseline_yet(tmp_path, capsys):
 
 def test_an_update_keeps_what_was_not_measured(path):
     baseline.update(results(official=None, start=60.0), path)
-    ratios = json.loads(path.read_text())["ratios"]
+    ratios = json.loads(path.read_text())["cpus"]["avx512"]["ratios"]
     assert ratios["start: images checked before / import tensorflow"]["value"] == 20.0
     assert ratios["step time: float32 / official"]["value"] == 0.6
 
@@ -129,7 +161,7 @@ def test_the_command_line(path, tmp_path, monkeypatch, capsys):
     assert baseline.main() == 1
     monkeypatch.setattr("sys.argv", ["baseline.py", str(file), "--baseline", str(path), "--update"])
     assert not baseline.main()
-    assert json.loads(path.read_text())["ratios"]["step time: float32 / official"]["value"] == 0.7
+    assert json.loads(path.read_text())["cpus"]["avx512"]["ratios"]["step time: float32 / official"]["value"] == 0.7
     monkeypatch.setattr("sys.argv", ["baseline.py", str(tmp_path / "none.json")])
     with pytest.raises(SystemExit):
         baseline.main()
@@ -139,4 +171,6 @@ def test_the_command_line(path, tmp_path, monkeypatch, capsys):
 def test_the_committed_baseline_is_of_the_targets_model_and_names_what_is_measured():
     stored = json.loads(baseline.PATH.read_text())
     assert stored["settings"].items() >= summary.TARGET_SETTINGS.items()
-    assert all(ratio["better"] in ("lower", "higher") and ratio["value"] > 0 for ratio in stored["ratios"].values())
+    assert stored["cpus"].keys() <= {*measure.CPU_CLASSES, "other"}
+    ratios = [ratio for section in stored["cpus"].values() for ratio in section["ratios"].values()]
+    assert all(ratio["better"] in ("lower", "higher") and ratio["value"] > 0 for ratio in ratios)
