@@ -186,7 +186,7 @@ def test_no_checkpoint(capsys, tmp_path):
 def test_missing_packages_are_named(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "PACKAGES", ("ugatit_tf", "no_such_package"))
     assert main(["export", "--checkpoint", str(tmp_path / "run")]) == 2
-    assert "exporting needs no_such_package: pip install 'ugatit-tf[export]'" in capsys.readouterr().err
+    assert f'exporting needs no_such_package: pip install "{ROOT}[export]"' in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -341,7 +341,7 @@ def test_help_explains_every_flag(capsys):
 def test_commands(words, code, capsys):
     assert main(words) == code
     captured = capsys.readouterr()
-    assert captured.out or "there is no command 'fly'; there is: train" in captured.err
+    assert captured.out or "there is no command 'fly'. There is: train" in captured.err
 
 
 def test_readme_names_the_command_that_ci_runs():

@@ -10,7 +10,7 @@ import re
 import shutil
 import uuid
 
-from ugatit_tf import __version__
+from ugatit_tf import __version__, environment
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
     add_official_flags,
@@ -46,7 +46,7 @@ published, and the table of what was measured is printed and written beside them
   ugatit export --checkpoint UGATIT.model-1000000 --dataset selfie2anime --formats saved_model,float16
 
 In --out_dir: NAME_a2b/1, /2, ... (SavedModels, a new version each time), NAME_a2b_FORMAT.tflite, serving/ (settings for
-TF Serving), export.md and export.json (the proof). Needs: pip install 'ugatit-tf[export]'"""
+TF Serving), export.md and export.json (the proof). Needs: pip install ".[export]\""""
 PACKAGES = ("ai_edge_litert", "litert_quantizer", "tensorflow_serving")  # what the extra installs
 
 
@@ -91,7 +91,7 @@ def main(arguments):
     formats = _check(values)
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'ugatit-tf[export]'.")
+        raise UsageError(f"exporting needs {', '.join(missing)}: {environment.install_hint('export')}.")
     checkpoint = pathlib.Path(values["checkpoint"])
     data = find_data(values, checkpoint, "the files are tried on its test images")
     out_dir = _out_dir(values, checkpoint)

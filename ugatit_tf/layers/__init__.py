@@ -1,5 +1,9 @@
 """The Keras layers that U-GAT-IT and its ablations are made of."""
 
+from ugatit_tf import environment
+
+environment.check_backend()  # before a layer is defined on another one
+
 from ugatit_tf.layers.ada_in import AdaIN
 from ugatit_tf.layers.ada_lin import AdaLIN
 from ugatit_tf.layers.cam import CAM

@@ -2,7 +2,7 @@
 
 Photos are decoded here, because the server looks at no EXIF orientation: each is sent upright, on white where it is
 transparent, and as PNG, to the signature `encoded`, which resizes it. REST needs the standard library, numpy and
-Pillow, and neither TensorFlow nor Keras; gRPC needs `pip install 'ugatit-tf[grpc]'`, which imports TensorFlow.
+Pillow, and neither TensorFlow nor Keras; gRPC needs `pip install ".[grpc]"`, which imports TensorFlow.
 """
 
 import base64
@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
+from ugatit_tf import environment
 from ugatit_tf.data.images import decode
 
 Picture: TypeAlias = str | os.PathLike | bytes | np.ndarray
@@ -336,7 +337,7 @@ class GrpcClient(_Client):
             )
         except ImportError as error:
             raise ImportError(
-                f"gRPC needs more packages: pip install 'ugatit-tf[grpc]'. (REST, http://HOST:PORT, does not.) {error}"
+                f"gRPC needs more packages: {environment.install_hint('grpc')}. (REST, http://HOST:PORT, does not.) {error}"
             ) from error
         self._grpc = grpc
         self._string = types_pb2.DT_STRING
