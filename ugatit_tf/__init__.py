@@ -1,8 +1,8 @@
 """U-GAT-IT (Kim et al., ICLR 2020) on TensorFlow and Keras: unpaired image-to-image translation.
 
 Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use. It sets
-`TF_ENABLE_ONEDNN_OPTS` (unless it is set) and `KERAS_BACKEND=tensorflow` for them: import it first. A TensorFlow or Keras
-that was imported before keeps the settings that it has; of these only a Keras with another backend is an error.
+`TF_ENABLE_ONEDNN_OPTS` (unless it is set) and `KERAS_BACKEND=tensorflow` for them, so import it first. Imported before
+it, they keep their settings, and only a Keras with another backend is an error.
 """
 
 import importlib

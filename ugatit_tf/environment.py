@@ -36,7 +36,7 @@ def check_backend():
     if backend != "tensorflow":
         raise ImportError(
             f"Keras was imported with the backend {backend!r}, before ugatit_tf, whose networks need 'tensorflow'. The "
-            "setting is KERAS_BACKEND in the environment, or \"backend\" in ~/.keras/keras.json ($KERAS_HOME/keras.json). "
+            "setting is KERAS_BACKEND in the environment, or backend in ~/.keras/keras.json ($KERAS_HOME/keras.json). "
             "Import ugatit_tf before keras, or set KERAS_BACKEND=tensorflow."
         )
 

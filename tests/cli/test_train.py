@@ -50,6 +50,9 @@ TF1_DEFAULTS = {
 }
 
 
+MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
+
+
 def parse(*words):
     return train.make_command().parse(list(words))
 
@@ -115,7 +118,7 @@ def test_each_kind_of_model_has_its_folder(words, folder):
     command = train.make_command()
     values = command.parse(words.split())
     expected = pathlib.Path(folder) if "/" in folder else pathlib.Path("runs") / folder
-    assert train._run_dir(values, train._run_config(command, values)) == expected
+    assert train._run_dir(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -171,8 +174,8 @@ def test_what_is_not_understood_is_an_error(words, message):
         (["--model", "pix2pix"], "ugatit|cyclegan"),
         (["--norm", "bn"], "adalin|in|ln|adain|gn"),
         (["--pool_size", "-1"], "pool_size must be at least 0; received -1"),
-        (["--checkpoint", "x"], "--checkpoint has no meaning with --phase train"),
-        (["--phase", "test", "--dry_run"], "--dry_run has no meaning with --phase test"),
+        (["--checkpoint", "x"], "--checkpoint x has no meaning with --phase train"),
+        (["--phase", "test", "--dry_run"], "--dry_run True has no meaning with --phase test"),
     ],
 )
 def test_flags_are_checked_together_before_anything_starts(words, message, capsys):
@@ -189,25 +192,41 @@ def test_missing_dataset_shows_the_layout(tmp_path, capsys):
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):
-    assert main(["train", "--phase", "test", "--run_dir", str(tmp_path / "none")]) == 1
+    assert main(["train", "--phase", "test", "--run_dir", str(tmp_path / "none")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
 
 
-def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, monkeypatch):
+def _dry_run(capsys, *words, code=0):
+    """The configuration, what is said after it, and the error of `--dry_run`."""
+    assert main(["train", "--dry_run", *words]) == code
+    captured = capsys.readouterr()
+    config, _, rest = captured.out.partition("Weights:")
+    return json.loads(config), rest, captured.err
+
+
+def test_dry_run_prints_the_configuration_and_checks_the_dataset(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = "--dry_run --light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --iteration 7 --dataset none"
-    assert main(["train", *words.split()]) == 0
-    output = capsys.readouterr().out
-    config, _, counts = output.partition("Weights:")
-    assert json.loads(config)["train"]["iteration"] == 7
-    assert "gen_a2b" in counts
+    words = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24", "--iteration", "7"]
+    config, rest, _ = _dry_run(capsys, *words, "--dataset", "cats", "--data_dir", str(tmp_path))
+    assert config["train"]["iteration"] == 7
+    assert "gen_a2b" in rest
+    assert f"Dataset {tmp_path / 'cats'}: 1 trainA, 1 trainB, 1 testA, 1 testB" in rest
+    assert not (tmp_path / "runs").exists()
+    config, rest, error = _dry_run(capsys, *words, "--dataset", "none", code=1)
+    assert config["data"]["dataset"] == "none"
+    assert "Memory of one step" in rest
+    assert "dataset/none is not there" in error
+
+
+def test_dry_run_draws_and_fetches_nothing(tmp_path, capsys):
+    words = [*MODEL, "--data_dir", str(tmp_path)]
+    assert f"Dataset {tmp_path / 'demo'}: will be drawn." in _dry_run(capsys, *words, "--dataset", "demo")[1]
+    assert "will be fetched" in _dry_run(capsys, *words, "--dataset", "tfds:cycle_gan/maps")[1]
     assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
-    assert main(["train", "--dry_run", *cyclegan_flags]) == 0
-    config, _, counts = capsys.readouterr().out.partition("Weights:")
-    values = json.loads(config)
+    values, counts, _ = _dry_run(capsys, *cyclegan_flags, code=1)
     assert (values["model"]["architecture"], values["model"]["n_res"], values["train"]["pool_size"]) == (
         "cyclegan",
         1,
@@ -216,9 +235,6 @@ def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
     counts, _, memory = counts.partition("Memory of one step: about ")
     assert [line.split()[0] for line in counts.splitlines() if line] == ["gen_a2b", "gen_b2a", "dis_a", "dis_b", "all"]
     assert "GB" in memory
-
-
-MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
 
 
 def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, capsys):
@@ -233,7 +249,7 @@ def test_one_domain_can_be_tested_alone(run, tmp_path, capsys, missing):
     (tmp_path / "cats" / missing / "1.png").unlink()
     (tmp_path / "cats" / missing).rmdir()
     assert main(["train", "--phase", "test", *run]) == 0
-    counts = "0 images A to B, 1 B to A" if missing == "testA" else "1 images A to B, 0 B to A"
+    counts = "0 images A to B, 1 B to A" if missing == "testA" else "1 image A to B, 0 B to A"
     assert counts in capsys.readouterr().out
 
 
@@ -302,7 +318,7 @@ def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_pat
     assert main(["train", "--phase", "test", *words, "--model", "ugatit"]) == 2
     assert f"{tmp_path / 'run'} holds another model: --model cyclegan. Leave" in capsys.readouterr().err
     assert main(["train", "--phase", "test", *words, *cyclegan_flags]) == 0
-    assert "1 images A to B, 1 B to A" in capsys.readouterr().out
+    assert "1 image A to B, 1 B to A" in capsys.readouterr().out
     assert "<title>CycleGAN: cats" in (tmp_path / "run" / "results" / "index.html").read_text()
     assert json.loads((tmp_path / "run" / "results" / "model.json").read_text())["architecture"] == "cyclegan"
 

@@ -45,7 +45,8 @@ class Command:
     Args:
         name: as typed after `ugatit`.
         summary: what the command does, for the help.
-        words: whether it takes words that belong to no flag, which are paths; they may stand before and after flags.
+        words: whether it takes words that belong to no flag, which are paths and may stand before and after flags; or a
+            function of the flags' values that tells.
     """
 
     def __init__(self, name, summary, words=False):
@@ -115,16 +116,17 @@ class Command:
             stray = self.values([self.name, *arguments])[1:]
         except flags.Error as error:
             raise UsageError(f"{error} {self._see_help}") from error
-        if stray and not self.words:
+        values = self.values.flag_values_dict()
+        takes_words = self.words(values) if callable(self.words) else self.words
+        if stray and not takes_words:
             raise UsageError(
                 f"Not understood: {' '.join(stray)}. Values belong behind a flag: --name value. {self._see_help}"
             )
-        values = self.values.flag_values_dict()
         for name, separator in self._paths.items():
             if values[name]:
                 parts = values[name].split(separator) if separator else [values[name]]
                 values[name] = (separator or "").join(expand(part, f"--{name}") for part in parts)
-        return values | {"words": [expand(word) for word in stray]} if self.words else values
+        return values | {"words": [expand(word) for word in stray]} if takes_words else values
 
     def given(self, name):
         """Whether a flag stood on the command line."""
@@ -169,6 +171,8 @@ class Command:
             return _NOT_NEEDED[plain]
         names = {**{other.lower(): other for other in self.values}, **self._synonyms}
         meant = [other for other in _OTHER_NAMES.get(plain, ()) if other in self.values]
+        if not meant and self.words and plain in ("checkpoint", "model", "run", "run_dir"):
+            return f"runs and checkpoints are words: ugatit {self.name} RUN."
         meant = meant or [names[other] for other in difflib.get_close_matches(plain, names, n=1)]
         return f"did you mean --{meant[0]}?" if meant else f"ugatit {self.name} has none of that or a similar name."
 

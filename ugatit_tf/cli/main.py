@@ -73,7 +73,9 @@ def _run(arguments):
         print("U-GAT-IT on TensorFlow: unpaired image-to-image translation.\n\nUsage: ugatit COMMAND [flags]\n")
         for name, text in COMMANDS.items():
             print(f"  {name:9} {text}")
-        print("\n`ugatit COMMAND --help` explains a command's flags. In a checkout, `python train.py` is `ugatit train`.")
+        print(
+            "\n`ugatit COMMAND --help` explains a command's flags. In a checkout, `python train.py` is `ugatit train`."
+        )
         return 0
     if arguments[0] in ("--version", "version"):
         print(f"ugatit-tf {__version__}")

@@ -337,7 +337,8 @@ class GrpcClient(_Client):
             )
         except ImportError as error:
             raise ImportError(
-                f"gRPC needs more packages: {environment.install_hint('grpc')}. (REST, http://HOST:PORT, does not.) {error}"
+                f"gRPC needs more packages ({error}): {environment.install_hint('grpc')}. REST, http://HOST:PORT, does "
+                "not."
             ) from error
         self._grpc = grpc
         self._string = types_pb2.DT_STRING
