@@ -170,7 +170,8 @@ class Command:
         if plain in _NOT_NEEDED:
             return _NOT_NEEDED[plain]
         names = {**{other.lower(): other for other in self.values}, **self._synonyms}
-        meant = [other for other in _OTHER_NAMES.get(plain, ()) if other in self.values]
+        others = [other for other in _OTHER_NAMES.get(plain, ()) if other in self.values]
+        meant = [names[plain]] if plain in names else others
         if not meant and self.words and plain in ("checkpoint", "model", "run", "run_dir"):
             return f"runs and checkpoints are words: ugatit {self.name} RUN."
         meant = meant or [names[other] for other in difflib.get_close_matches(plain, names, n=1)]

@@ -183,7 +183,7 @@ def _source_of(path):
         found = _newest(path.parent.glob(f"{_literal(path.name)}-*.index")) if path.name else None
         if found:
             return found.with_suffix("")
-        raise UsageError(f"No checkpoint at {path}: it is not there.{_others(path)} Expected {SOURCES}.")
+        raise UsageError(f"No checkpoint at {path}: it is not there.{_others(path) or f' Expected {SOURCES}.'}")
     if path.suffix in (".npz", ".pt", ".pth"):
         return path
     if path.name == "checkpoint":

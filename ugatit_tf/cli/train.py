@@ -215,7 +215,8 @@ def _refuse_pytorch_iterations(command, values, run):
     few = 10_000 if run.model.flavor == "pytorch" else 100_000
     if not command.given("iteration") or command.given("epoch") or steps <= few:
         return
-    if RunConfig.of_folder(_run_dir(values)) is not None:  # it has begun, and was meant
+    former = _former(_run_dir(values))
+    if former and former.train.iteration == steps:  # it was meant
         return
     epochs, rest = divmod(steps, 10_000)
     same = f"--epoch {epochs} --iteration 10000" if epochs and not rest else f"--epoch 2 --iteration {-(-steps // 2)}"
@@ -226,11 +227,16 @@ def _refuse_pytorch_iterations(command, values, run):
     )
 
 
+def _former(run_dir):
+    """The configuration of the run that goes on in a folder, or None where none has a checkpoint there."""
+    run = RunConfig.of_folder(run_dir)
+    return run if run and archive.list_checkpoints(run_dir / run.checkpoint_dir) else None
+
+
 def _known_to_run(command, values):
     """Of the flags that are not given, the values of the run that `--run_dir` goes on with."""
-    folder = values["run_dir"] and pathlib.Path(values["run_dir"])
-    run = RunConfig.of_folder(folder) if folder and values["resume"] else None
-    if run is None or not archive.list_checkpoints(folder / run.checkpoint_dir):
+    run = _former(pathlib.Path(values["run_dir"])) if values["run_dir"] and values["resume"] else None
+    if run is None:
         return {}
     known = dataclasses.asdict(run)
     known |= {**known.pop("model"), **known.pop("train"), **known.pop("data")}
