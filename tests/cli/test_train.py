@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
-from ugatit_tf.config import ModelConfig, TrainConfig
+from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -242,6 +243,102 @@ def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, c
     assert f"{tmp_path / 'run'} holds another model: --ch 2 --img_size 24." in capsys.readouterr().err
     assert main(["train", "--phase", "test", *run, *MODEL]) == 0
     assert main(["train", "--phase", "test", *run]) == 0
+
+
+def test_a_run_tells_its_model_and_its_dataset(run, tmp_path, capsys, monkeypatch):
+    """In every spelling; results go to the run's folder, whatever the flags' defaults are."""
+    monkeypatch.chdir(tmp_path)
+    names = (
+        ["--run_dir", "run"],
+        ["run"],
+        ["--checkpoint=run"],
+        ["run/checkpoint"],
+        ["run/checkpoint/step-00000001.npz"],
+    )
+    for words in names:
+        assert main(["train", "--phase", "test", *words]) == 0
+        assert "1 image A to B, 1 B to A. Open run/results/index.html" in capsys.readouterr().out
+        shutil.rmtree(tmp_path / "run" / "results")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_flags_go_before_what_the_run_tells(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cats").rename(tmp_path / "dogs")
+    words = ["train", "--phase", "test", "run", "--dataset", "dogs", "--run_dir", "elsewhere", "--result_dir", "mine"]
+    assert main(words) == 0
+    assert "Open elsewhere/mine/index.html" in capsys.readouterr().out
+
+
+def test_the_run_that_was_meant_is_pointed_at(run, tmp_path, capsys, monkeypatch):
+    """Without --light the name is another; nothing but a name comes of the model's flags, so none is checked."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "run").rename(tmp_path / "runs" / "UGATIT_light_cats")
+    assert main(["train", "--phase", "test", "--dataset", "cats", "--img_size", "24"]) == 2
+    error = capsys.readouterr().err
+    assert "No checkpoint at runs/UGATIT_cats: it is not there. There is: runs/UGATIT_light_cats." in error
+    assert main(["train", "--phase", "test", "--dataset", "cats", "--light"]) == 0
+
+
+def test_a_run_goes_on_with_the_flags_it_knows(run, tmp_path, capsys):
+    """All of them, those with another name (GP_ld, model) included; what is given goes before, and is compared."""
+    folder = ["--run_dir", str(tmp_path / "run")]
+    former = RunConfig.of_folder(tmp_path / "run")
+    assert configured(*folder) == former
+    assert configured(*folder, "--log_freq", "3") == dataclasses.replace(former, log_freq=3)
+    assert main(["train", *folder]) == 0
+    assert "All steps are done" in capsys.readouterr().out
+    assert main(["train", *folder, "--lr", "0.5"]) == 1
+    assert "lr: 0.0001, not 0.5" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "run" / "checkpoint")  # it had none yet: a new training, by its own flags
+    assert configured(*folder) == configured()
+
+
+def test_a_cyclegan_goes_on_with_the_flags_it_knows(make_run, cyclegan_flags, tmp_path):
+    """Its authors' settings are not put over those that it was trained with."""
+    make_run(tmp_path, [*cyclegan_flags, "--lr", "1e-4", "--pool_size", "3", "--GP_ld", "7"])
+    run = configured("--run_dir", str(tmp_path / "run"))
+    assert run == RunConfig.of_folder(tmp_path / "run")
+    assert (run.train.lr, run.train.pool_size, run.train.gp_ld, run.model.architecture) == (1e-4, 3, 7.0, "cyclegan")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("--flavor pytorch --iteration 1000000", "100,000,000 in all"),
+        ("--iteration 1000000", "for its 1,000,000 give --epoch 100 --iteration 10000."),
+        ("--flavor pytorch --iteration 200000", "give --epoch 20 --iteration 10000."),
+        ("--flavor pytorch --iteration 12345", "give --epoch 2 --iteration 6173."),
+        ("--iteration 1000000 --dry_run", "For the 100,000,000 add --epoch 100."),
+    ],
+)
+def test_pytorchs_iterations_are_all_steps(words, advice, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words.split()]) == 2
+    assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--iteration 1000000 --epoch 1",
+        "--iteration 100000",
+        "--flavor pytorch --iteration 10000",
+        "--flavor pytorch",
+        "--iteration 1000000 --run_dir begun",
+    ],
+)
+def test_steps_that_are_meant(words, make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "_train", lambda values, run: 17)
+    if "begun" in words:
+        make_run(tmp_path)
+        (tmp_path / "run").rename("begun")
+        config = RunConfig.of_folder("begun")
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, iteration=1_000_000))
+        (tmp_path / "begun" / "config.json").write_text(config.to_json())
+    assert main(["train", *words.split()]) == 17
 
 
 @pytest.mark.parametrize("missing", ["testA", "testB"])
