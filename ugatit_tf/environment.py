@@ -10,6 +10,8 @@ import pathlib
 import sys
 
 _SOURCE = pathlib.Path(__file__).resolve().parents[1]
+# Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
+_LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
 
 
 def prepare():
@@ -59,6 +61,24 @@ def keras_defaults():
         config.set_image_data_format(former[0])
         config.set_floatx(former[1])
         config.set_dtype_policy(former[2])
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep notes that C++ code writes to the terminal's error output, and that no setting silences, off it."""
+    if _LOUD:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def install_hint(extra):

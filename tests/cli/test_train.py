@@ -277,7 +277,7 @@ def test_the_run_that_was_meant_is_pointed_at(run, tmp_path, capsys, monkeypatch
     (tmp_path / "run").rename(tmp_path / "runs" / "UGATIT_light_cats")
     assert main(["train", "--phase", "test", "--dataset", "cats", "--img_size", "24"]) == 2
     error = capsys.readouterr().err
-    assert "No checkpoint at runs/UGATIT_cats: it is not there. There is: runs/UGATIT_light_cats." in error
+    assert "runs/UGATIT_cats is not there. There is: runs/UGATIT_light_cats." in error
     assert main(["train", "--phase", "test", "--dataset", "cats", "--light"]) == 0
 
 

@@ -3,40 +3,18 @@
 import contextlib
 import difflib
 import math
-import os
 import pathlib
 import re
-import sys
 
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.environment import quiet
 from ugatit_tf.weights import archive
 
 SOURCES = (
     "a run folder, a checkpoint (step-*.npz), an official PyTorch .pt, or the prefix or folder of an official TF1 one"
 )
 RUNS = pathlib.Path("runs")  # where runs are by default
-
-# Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
-_LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keep notes that C++ code writes to the terminal's error output, and that no setting silences, off it."""
-    if _LOUD:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
 
 
 def find_gpus():
@@ -183,7 +161,7 @@ def _source_of(path):
         found = _newest(path.parent.glob(f"{_literal(path.name)}-*.index")) if path.name else None
         if found:
             return found.with_suffix("")
-        raise UsageError(f"No checkpoint at {path}: it is not there.{_others(path) or f' Expected {SOURCES}.'}")
+        raise UsageError(f"{path} is not there.{_others(path) or f' Expected {SOURCES}.'}")
     if path.suffix in (".npz", ".pt", ".pth"):
         return path
     if path.name == "checkpoint":

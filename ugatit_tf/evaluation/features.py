@@ -293,7 +293,8 @@ def _tflite(path):
     def run(image):
         image = image.numpy()
         interpreter.resize_tensor_input(place, image.shape)
-        interpreter.allocate_tensors()
+        with environment.quiet():  # XNNPACK says that it is there
+            interpreter.allocate_tensors()
         interpreter.set_tensor(place, image)
         interpreter.invoke()
         return [_dequantised(interpreter.get_tensor(output["index"]), output) for output in outputs]

@@ -23,6 +23,7 @@ from PIL import Image
 
 from ugatit_tf import environment
 from ugatit_tf.data.images import decode
+from ugatit_tf.text import count
 
 Picture: TypeAlias = str | os.PathLike | bytes | np.ndarray
 _Answer = TypeVar("_Answer")
@@ -182,7 +183,7 @@ class _Client:
                 if not error.passing or not self.retries:
                     raise
                 if attempt == self.retries:
-                    message = f"{error} Tried {attempt + 1} times."
+                    message = f"{error} Tried {count(attempt + 1, 'time')}."
                     raise ServingError(message, error.status, True, error.hopeless) from error
             time.sleep(FIRST_DELAY * 2**attempt)
 
