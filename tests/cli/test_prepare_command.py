@@ -136,7 +136,7 @@ def test_a_dataset_as_records(noise, tmp_path, capsys):
         "84/84 images",
         f"{out}: 44 trainA in 1 shards, 40 trainB in 1 shards, 2 testA.",
         f"Left out: 1 that cannot be read. {out}/manifest.json names them.",
-        f"Train: python train.py --dataset noise --data_dir {tmp_path}/big",
+        f"Train: ugatit train --dataset noise --data_dir {tmp_path}/big",
     ]
     assert errors.splitlines() == [
         "ugatit: trainA/bad.png: left out, not a JPEG, PNG, BMP, GIF or WebP image. Convert it to one of these"
@@ -211,7 +211,7 @@ def test_help(capsys):
     assert main(["prepare", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--domain B" in text
-    assert "python train.py --dataset me2anime --img_size 256" in text
+    assert "ugatit train --dataset me2anime --img_size 256" in text
     assert max(map(len, text.splitlines())) <= 120
     assert main(["--help"]) == 0
     assert "\n  prepare " in capsys.readouterr().out

@@ -6,10 +6,13 @@ import pathlib
 
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
+    SOURCES,
     add_official_flags,
     find_data,
     find_dataset,
     find_gpus,
+    find_source,
+    is_image_folder,
     make_folder,
     official_overrides,
 )
@@ -36,11 +39,12 @@ DIRECTIONS = ("a2b", "b2a")
 
 def add_feature_flags(command):
     """Add the flags that say with what images are scored."""
-    command.string(
+    command.path(
         "features",
         "inception",
         "Feature networks, separated by commas: inception (Keras's, fetched once), random (fixed random convolutions, "
         "no download), or the path of a .keras file, a SavedModel or a .tflite file.",
+        separator=",",
     )
     command.boolean(
         "paired",
@@ -55,12 +59,13 @@ def make_command():
     command.group("What to score")
     command.boolean("all", False, "All checkpoints of the run, with a plot of metric against step.")
     command.choice("direction", "both", (*DIRECTIONS, "both"), "Which translations.")
-    command.string("dataset", None, "Whose test images are translated (default: the run's).")
-    command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    command.path("checkpoint", None, f"The same as the word: {SOURCES}.", also=("run_dir", "model"))
+    command.path("dataset", None, "Whose test images are translated (default: the run's).")
+    command.path("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
     add_official_flags(command)
     command.group("How")
     add_feature_flags(command)
-    command.string("out", None, "Folder for what is written (default: evaluation in the run folder, or here).")
+    command.path("out", None, "Folder for what is written (default: evaluation in the run folder, or here).")
     return command
 
 
@@ -70,12 +75,15 @@ def main(arguments):
     values = command.parse(arguments)
     if values is None:
         return 0
-    paths = [pathlib.Path(word) for word in values["words"]]
+    paths = [pathlib.Path(word) for word in [*values["words"], *filter(None, [values["checkpoint"]])]]
     if len(paths) not in (1, 2):
-        raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See --help.")
-    for path in paths:
-        check_there(path)
-    is_run = len(paths) == 1 and not (paths[0].is_dir() and find_checkpoints(paths[0]) is None)
+        raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See ugatit evaluate --help.")
+    for path in paths[1:]:
+        if not path.exists():
+            raise UsageError(f"{path} is not there.")
+    is_run = len(paths) == 1 and (values["checkpoint"] or not is_image_folder(paths[0]))
+    if is_run:
+        paths = [find_source(paths[0])]
     if values["all"] and not (is_run and paths[0].is_dir()):
         raise UsageError("--all is for a run folder.")
     if len(paths) == 2 and (command.given("dataset") or command.given("direction")):
@@ -103,7 +111,7 @@ def load_networks(values):
 
     names = [name.strip() for name in values["features"].split(",") if name.strip()]
     if not names:
-        raise UsageError("--features names none. See --help.")
+        raise UsageError("--features names none. See the help.")
     networks = {}
     for name in dict.fromkeys(names):
         network = load_features(name)
@@ -120,12 +128,6 @@ def make_evaluator(values, dataset, size):
     if evaluator.paired:
         print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
     return evaluator
-
-
-def check_there(path):
-    """Raises a UsageError where there is neither a file nor a folder, nor an official TF1 checkpoint."""
-    if not (path.exists() or path.with_name(f"{path.name}.index").exists()):
-        raise UsageError(f"{path} is not there.")
 
 
 def find_checkpoints(run_dir):

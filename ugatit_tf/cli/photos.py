@@ -13,7 +13,7 @@ from ugatit_tf.weights.atomic import replacing
 def add_result_flags(command):
     """Add the flags that say where the results go."""
     command.group("Results")
-    command.string("out", None, "Folder for the translations; made where missing.")
+    command.path("out", None, "Folder for the translations; made where missing.")
     command.boolean("overwrite", False, "Replace results that exist.")
 
 

@@ -24,7 +24,7 @@ into trainA and some into testA. One run makes one domain, so two make a dataset
 
   ugatit prepare photos/ --out dataset/me2anime
   ugatit prepare drawings/ --domain B --whole --out dataset/me2anime
-  python train.py --dataset me2anime --img_size 256
+  ugatit train --dataset me2anime --img_size 256
 
 Of a folder all images are taken, nested folders included. Left out are photos without a face, faces that are too small,
 dark or blurred, and copies of a picture that is taken. dataset/NAME/prepare_A.json tells what became of each photo.
@@ -35,7 +35,7 @@ written as records, which a training reads as it reads the folders: with 100,000
 it goes on when the same command is given again. See docs/training.md.
 
   ugatit prepare dataset/faces --tfrecord --out gs://bucket/sets/faces
-  python train.py --dataset faces --data_dir gs://bucket/sets
+  ugatit train --dataset faces --data_dir gs://bucket/sets
 
 Exit codes: 0 pictures were written (of records: all), 1 none were, 2 the command line is wrong."""
 
@@ -49,7 +49,7 @@ def make_command():
     )
     command.integer("size", 256, "Pixels in a row; the --img_size of the training.")
     command.group("Dataset")
-    command.string("out", None, "The dataset's folder, dataset/NAME, or of records also a URL; made where missing.")
+    command.path("out", None, "The dataset's folder, dataset/NAME, or of records also a URL; made where missing.")
     command.choice("domain", "A", ("A", "B"), "Which side: training learns to turn A into B, and B into A.")
     command.float("test", 0.1, "Share of the pictures for the test, which training does not see: 0 to 0.9.")
     command.boolean("tfrecord", False, "Write a dataset that is there as records. Of the other flags with --out alone.")
@@ -172,5 +172,5 @@ def _write_records(command, values):
     if manifest.left_out:
         print(f"Left out: {len(manifest.left_out)} that cannot be read. {plain(out)}/{records.MANIFEST} names them.")
     parent, name = os.path.split(out)
-    print(f"Train: python train.py --dataset {plain(name)} --data_dir {plain(parent or '.')}")
+    print(f"Train: ugatit train --dataset {plain(name)} --data_dir {plain(parent or '.')}")
     return 0

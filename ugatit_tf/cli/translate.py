@@ -5,7 +5,7 @@ import time
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
-from ugatit_tf.cli.start import find_gpus, quiet
+from ugatit_tf.cli.start import find_gpus, find_model, quiet
 from ugatit_tf.serving.client import plain
 
 NO_FACE = 3  # exit code
@@ -29,10 +29,11 @@ def make_command():
     """The command with all its flags."""
     command = Command("translate", SUMMARY, words=True)
     command.group("Model")
-    command.string(
+    command.path(
         "model",
         None,
         "A TFLite file or SavedModel of ugatit export, a run's folder, a step-*.npz of one, or an official checkpoint.",
+        also=("checkpoint", "run_dir"),
     )
     command.choice("direction", "a2b", ("a2b", "b2a"), "Which generator of a run or an official checkpoint.")
     command.integer("threads", 2, "CPU threads, for TFLite files.")
@@ -80,7 +81,7 @@ def _load(values):
         find_gpus()
     with quiet():
         detector = None if values["whole"] else FaceDetector(values["threads"])
-        generator = load_generator(values["model"], values["direction"], values["threads"])
+        generator = load_generator(find_model(values["model"]), values["direction"], values["threads"])
     largest = values["faces"] == "largest"
     return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"])
 

@@ -28,8 +28,8 @@ def cached_features(network, paths, compute, extra, folder=None):
     Raises:
         OSError: one of `paths` cannot be read.
     """
-    folder = folder or os.environ.get("UGATIT_CACHE") or os.path.expanduser("~/.cache/ugatit_tf/features")
-    path = pathlib.Path(folder) / f"{_key(network, paths, extra)}.npz"
+    folder = folder or os.environ.get("UGATIT_CACHE") or "~/.cache/ugatit_tf/features"
+    path = pathlib.Path(os.path.expanduser(folder)) / f"{_key(network, paths, extra)}.npz"
     found = _read(path, (len(paths), network.dimension))
     if found:
         return found
