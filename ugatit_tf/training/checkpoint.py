@@ -87,8 +87,8 @@ def refuse_differences(former, run, source, change=False):
         + "\n  ".join(differences)
         + "\n"
         + " ".join([*advice, "Otherwise give" if advice else "Give"])
-        + " the flags it was started with, or another --run_dir for a new run; --init starts that from this one's "
-        "weights."
+        + " the former flags, or another --run_dir for a new run; --init starts "
+        "that from these weights."
     )
 
 

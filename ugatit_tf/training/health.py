@@ -60,14 +60,14 @@ def _discriminator(domain, records, last):
     if rate > _WINS:
         since = _since(records, domain, lambda value: value > _WINS)
         return (
-            f"{text}{since}: it wins. If that lasts for thousands of steps, the generators learn little from it: more "
-            "images, --augment_flag, or a smaller discriminator (--n_dis) help."
+            f"{text}{since}: it wins, and the generators learn little from it. If that lasts for thousands of steps, "
+            "more images, --augment_flag, or a smaller discriminator (--n_dis) help."
         )
     if rate < _GUESSES:
         since = _since(records, domain, lambda value: value < _GUESSES)
         return (
-            f"{text}{since}: it guesses. With good sheets that is success; with bad ones it learns nothing: lower --lr, "
-            "and see whether the images of A and B differ."
+            f"{text}{since}: it guesses. With good sheets that is success; with bad ones it learns nothing: lower "
+            "--lr, and see whether the images of A and B differ."
         )
     if rate > _FAIR:
         return f"{text}: it is ahead (50% is guessing, 100% a generator that fools nobody)."
