@@ -16,6 +16,7 @@ from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
+from ugatit_tf.training.lock import RunLock
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -177,6 +178,7 @@ def test_what_is_not_understood_is_an_error(words, message):
         (["--pool_size", "-1"], "pool_size must be at least 0; received -1"),
         (["--checkpoint", "x"], "--checkpoint x has no meaning with --phase train"),
         (["--phase", "test", "--dry_run"], "--dry_run True has no meaning with --phase test"),
+        (["--phase", "test", "--change"], "--change True has no meaning with --phase test"),
     ],
 )
 def test_flags_are_checked_together_before_anything_starts(words, message, capsys):
@@ -369,6 +371,77 @@ def test_init_of_a_run_that_has_begun_is_passed_over_in_words(run, capsys):
     output = capsys.readouterr().out
     assert "has begun already: --init is passed over" in output
     assert "All steps are done" in output
+
+
+def test_a_run_folder_in_use_is_refused(run, tmp_path, capsys):
+    """Even with the same flags, and before anything of the run is looked at."""
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with RunLock(tmp_path / "run"):
+        assert main(["train", *run, *MODEL, "--epoch", "2", "--lr", "0.5", "--change"]) == 1
+        assert f"run is in use by process {os.getpid()} on " in capsys.readouterr().err
+        assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert main(["train", *run, *MODEL, "--epoch", "1"]) == 0
+    assert "All 1 steps are done. For more, give the same command with a larger --epoch." in capsys.readouterr().out
+    assert not (tmp_path / "run" / "training.lock").exists()
+
+
+def test_config_json_counts_before_the_first_checkpoint(run, tmp_path, capsys):
+    (tmp_path / "run" / "checkpoint" / "step-00000001.npz").unlink()
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--lr", "0.5", "--seed", "3"]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'run' / 'config.json'} is of a run with another configuration:\n" in error
+    assert "lr: 0.0001, not 0.5\n  seed: 0, not 3\nWith --change lr may change; seed may not." in error
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_config_json_goes_before_an_older_checkpoint(run, tmp_path, capsys):
+    """It was changed, and the process killed before the next checkpoint."""
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text().replace('"lr": 0.0001', '"lr": 0.5'))
+    assert main(["train", *run, *MODEL, "--epoch", "1"]) == 1
+    assert "lr: 0.5, not 0.0001" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--lr", "0.5"]) == 0
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["config", "checkpoint alone"])
+def test_what_changes_is_told_and_kept(there, run, tmp_path, capsys, monkeypatch):
+    """With `fit` left out: what it would train with, and config.json."""
+    path = tmp_path / "run" / "config.json"
+    if not there:
+        path.unlink()
+    seen = []
+    monkeypatch.setattr(train, "_fit", lambda run, *rest: seen.append((run, rest[3].run)) or True)
+    words = ["--epoch", "4", "--cam_weight", "30", "--save_freq", "7"]
+    assert main(["train", *run, *MODEL, *words]) == 1
+    assert "cam_weight: 1000.0, not 30.0\nWith --change cam_weight may change. Other" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, *words, "--change"]) == 0
+    output = capsys.readouterr().out
+    assert "Changed from step 1 on: epoch 1 -> 4, cam_weight 1000.0 -> 30.0, save_freq 1000 -> 7\n" in output
+    assert "The learning rate goes on at 0.0001.\n" in output  # the decay begins at half of 4 epochs
+    values = json.loads(path.read_text())
+    [row] = values["history"]
+    assert (row["step"], row["version"]) == (1, ugatit_tf.__version__)
+    assert row["changes"] == {"epoch": [1, 4], "cam_weight": [1000.0, 30.0], "save_freq": [1000, 7]}
+    assert (values["train"]["epoch"], values["train"]["cam_weight"]) == (4, 30.0)
+    [(ours, stored)] = seen
+    assert json.loads(ours.to_json()) == json.loads(stored.to_json()) == values
+
+
+def test_a_run_that_never_began_holds_no_folder(run, tmp_path, monkeypatch, capsys):
+    """The memory was too small, say: the next command, with a smaller model, is not compared with it."""
+
+    def fail(*arguments):
+        raise UsageError("the device's memory does not hold this training")
+
+    monkeypatch.setattr(train, "_fit", fail)
+    new = tmp_path / "new"
+    assert main(["train", *run, *MODEL, "--run_dir", str(new)]) == 2
+    assert not (new / "config.json").exists()
+    assert main(["train", *run, *MODEL, "--run_dir", str(new), "--seed", "3"]) == 2
+    assert "does not hold this training" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, "--epoch", "2"]) == 2
+    assert (tmp_path / "run" / "config.json").exists()
 
 
 @pytest.mark.slow

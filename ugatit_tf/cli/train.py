@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 
+from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
     RUNS,
@@ -175,6 +176,12 @@ def make_command():
     command.boolean(
         "resume", True, "Go on from the run folder's last checkpoint; with --noresume an old run is an error."
     )
+    command.boolean(
+        "change",
+        False,
+        "Let a resumed run change --lr, the weights of the losses, and --eval_every from or to 0. Without it only a "
+        "larger --epoch, and what decides no weights. config.json keeps the history.",
+    )
     command.path(
         "init",
         None,
@@ -200,7 +207,7 @@ def main(arguments):
     if values is None:
         return 0
     if values["phase"] == "test":
-        _refuse(command, values, "init", "dry_run", "strategy")
+        _refuse(command, values, "init", "dry_run", "strategy", "change")
         return _test(command, values)
     _refuse(command, values, "checkpoint")
     try:
@@ -208,7 +215,10 @@ def main(arguments):
     except ValueError as error:
         raise UsageError(error) from error
     _refuse_pytorch_iterations(command, values, run)
-    return _train(values, run)
+    from ugatit_tf.training.signals import lasting_output
+
+    with lasting_output():
+        return _train(values, run)
 
 
 def _refuse(command, values, *names):
@@ -264,7 +274,7 @@ def _run_config(command, values):
         name: part(**{field.name: values[_flag(field.name)] for field in dataclasses.fields(part)})
         for name, part in (("model", ModelConfig), ("train", TrainConfig), ("data", DataConfig))
     }
-    own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in parts]
+    own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*parts, "history")]
     return RunConfig(**parts, **{name: values[name] for name in own})
 
 
@@ -301,7 +311,7 @@ def _report_device(run, gpus, workers):
         print(f"{places}; images of each domain in a step: {each} each.")
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(device_report(run.model, run.train, gpus, cores), flush=True)
+    print(device_report(gpus, cores), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
     line, advice = _memory(run, gpus, workers)
@@ -326,6 +336,8 @@ def _describe(model):
 
 
 def _train(values, run):
+    if not values["dry_run"]:
+        print("Starting TensorFlow ...", flush=True)
     gpus = find_gpus()
     from ugatit_tf.training.workers import Workers
 
@@ -350,7 +362,7 @@ def _settle_precision(values, run, workers):
     from ugatit_tf.training import precision
 
     if values["precision"] == AUTO:
-        former = RunConfig.of_folder(_run_dir(values, run))
+        former = RunConfig.of_folder(_run_dir(values))
         if former:
             chosen, line = former.train.precision, f"Precision: {former.train.precision}, as this run began."
         else:
@@ -372,13 +384,11 @@ def _settle_precision(values, run, workers):
 
 def _train_together(values, run, workers, gpus):
     from ugatit_tf.training.checkpoint import CheckpointStore
-    from ugatit_tf.training.trainer import Trainer
-    from ugatit_tf.ugatit import UGATIT
+    from ugatit_tf.training.lock import RunLock
 
     run_dir = _run_dir(values)
-    store = CheckpointStore(run_dir / run.checkpoint_dir, run)
     _refuse_other_folders(run_dir, run)
-    if store and not values["resume"]:
+    if CheckpointStore(run_dir / run.checkpoint_dir, run) and not values["resume"]:
         raise UsageError(f"{run_dir} holds a run already. Give another --run_dir, or go on with it (--resume).")
     if values["dry_run"]:
         print(run.to_json())
@@ -389,6 +399,7 @@ def _train_together(values, run, workers, gpus):
         return 0
 
     need = ("trainA", "trainB")
+    print(f"Checking the images of {run.data.dataset} ...", flush=True)
     dataset = find_dataset(run.data, need) if workers.chief else None
     workers.everyones(0)  # the chief may have had to draw or to fetch it
     dataset = dataset or find_dataset(run.data, need)
@@ -397,7 +408,25 @@ def _train_together(values, run, workers, gpus):
         dataset, held_out = dataset.hold_out()
         print(f"Held out to be scored: {len(held_out.test_a)} of trainA, {len(held_out.test_b)} of trainB.")
     make_folder(run_dir, "--run_dir")
+    with RunLock(run_dir) if workers.chief else contextlib.nullcontext() as lock:
+        store = CheckpointStore(run_dir / run.checkpoint_dir, run, lock.check if lock else lambda: None)
+        return _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out)
+
+
+def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
+    """Begin or resume the run in a folder that no other process trains in."""
+    from ugatit_tf.training.checkpoint import refuse_differences
+    from ugatit_tf.training.trainer import Trainer
+    from ugatit_tf.ugatit import UGATIT
+
+    config = run_dir / "config.json"
+    former, source = RunConfig.of_folder(run_dir), config
+    if former is None:
+        former, source = store.former()
+    if former:
+        refuse_differences(former, run, source, values["change"])
     _report_device(run, gpus, workers)
+    print("Building the networks ...", flush=True)
     with workers.strategy.scope():
         model = UGATIT(run.model, run.train.seed)
         if values["init"] and not store:
@@ -405,7 +434,8 @@ def _train_together(values, run, workers, gpus):
         trainer = Trainer(model, run.train)
     store.images = dataset.training_images()
     if store:
-        print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
+        path = store.restore(trainer, print, change=True)  # config.json has been compared, and is newer
+        print(f"Going on from {path}, step {trainer.steps} of {run.train.total_steps}.")
         if values["init"]:
             print(f"The run in {run_dir} has begun already: --init is passed over.")
     if len(set(workers.everyones(trainer.steps))) > 1:
@@ -413,14 +443,21 @@ def _train_together(values, run, workers, gpus):
             f"the workers find different checkpoints in {run_dir}, or some find none. Give a --run_dir on storage that "
             "all of them share."
         )
+    if former:
+        _tell_changes(former, run, trainer.steps)
+        run = store.run = former.resumed_by(run, trainer.steps, __version__)
     if workers.chief:
-        with replacing(run_dir / "config.json") as file:
+        with replacing(config) as file:
             file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
-        print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
+        print(f"All {trainer.steps} steps are done. For more, give the same command with a larger --epoch.")
         return 0
-    done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
+    try:
+        done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
+    finally:
+        if workers.chief and former is None and not trainer.steps:
+            config.unlink(missing_ok=True)  # nothing has begun: the next command may be another
     workers.everyones(0)  # none leaves, with success, before the chief has saved
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
@@ -428,6 +465,20 @@ def _train_together(values, run, workers, gpus):
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
+
+
+def _tell_changes(former, run, steps):
+    """Say what a run changes when it resumes."""
+    from ugatit_tf.training.schedule import learning_rate
+
+    changes = former.changes(run)
+    if not changes:
+        return
+    print(f"Changed from step {steps} on:", ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changes.items()))
+    if {"lr", "epoch"} & set(changes) and steps < run.train.total_steps:
+        print(f"The learning rate goes on at {learning_rate(steps, run.train, run.model.flavor):.3g}.")
+    if run.eval_every and not former.eval_every and steps:
+        print("The images that are held out from here on were trained on before: their scores are too good.")
 
 
 def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
