@@ -261,11 +261,11 @@ def test_other_errors_name_file_and_reason(tmp_path):
     (tmp_path / "page.jpg").write_text("<html>not found</html>")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "radio.webp").write_bytes(b"RIFF\x10\0\0\0WAVEfmt \x10\0\0\0" + bytes(16))
-    Image.new("RGB", (4, 4)).save(tmp_path / "scan.png", "TIFF")
+    (tmp_path / "film.avif").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isommp42")
     for name, reason in (
         ("empty.png", r"empty file \(0 bytes\)"),
-        ("page.jpg", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
-        ("scan.png", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
+        ("page.jpg", "not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image. Convert"),
+        ("film.avif", "not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image. Convert"),
         ("folder.jpg", "cannot be read .Is a directory"),
         ("absent.jpg", "cannot be read .No such file"),
         ("radio.webp", "damaged"),
@@ -302,7 +302,7 @@ def test_images_are_found_in_a_fixed_order(tmp_path):
         "a/__MACOSX/b.png",
         "notes.txt",
         "jpg",
-        "x.tif",
+        "x.psd",
     ]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -332,14 +332,14 @@ def spoilt_folder(folder):
 
 
 def counting(monkeypatch):
-    seen, lock, decode = [], threading.Lock(), images.decode
+    seen, lock, read = [], threading.Lock(), images.read
 
     def count(path):
         with lock:
             seen.append(pathlib.Path(path).name)
-        return decode(path)
+        return read(path)
 
-    monkeypatch.setattr(images, "decode", count)
+    monkeypatch.setattr(images, "read", count)
     return seen
 
 
@@ -367,7 +367,7 @@ def test_a_second_check_decodes_nothing(tmp_path, monkeypatch):
     def refuse(path):
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr(images, "decode", refuse)
+    monkeypatch.setattr(images, "read", refuse)
     assert images.check_images(paths, tmp_path / "memory.json") == first
     assert (tmp_path / "memory.json").stat().st_mtime_ns == written
     assert sorted(path.name for path in tmp_path.glob("memory*")) == ["memory.json"]
@@ -432,6 +432,7 @@ def test_a_check_of_some_files_keeps_what_is_known_of_the_others(tmp_path, monke
         '{"judges": JUDGES, "files": {"a.png": 5}}',
         '{"judges": JUDGES, "files": {"a.png": [1, 2]}}',
         '{"judges": JUDGES, "files": {"a.png": [1, 2, 3]}}',
+        '{"judges": JUDGES, "files": {"a.png": [1, 2, null, "x", 8, false]}}',
         '{"judges": JUDGES, "files": {"a.png": "abc"}}',
     ],
 )
@@ -468,14 +469,14 @@ def test_what_the_system_refuses_is_not_remembered(tmp_path, monkeypatch):
 
 def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
     paths = [save(tmp_path / f"{index}.png") for index in range(40)]
-    decode = images.decode
+    read = images.read
 
     def interrupt(path):
         if path == paths[20]:
             raise KeyboardInterrupt
-        return decode(path)
+        return read(path)
 
-    monkeypatch.setattr(images, "decode", interrupt)
+    monkeypatch.setattr(images, "read", interrupt)
     with pytest.raises(KeyboardInterrupt):
         images.check_images(paths, tmp_path / "memory.json")
     assert len(json.loads((tmp_path / "memory.json").read_text())["files"]) == 20
@@ -553,8 +554,8 @@ def test_what_was_found_is_said(tmp_path):
     assert "trainA is missing; found there: photos, trainB" in message(tmp_path)
     (tmp_path / "trainA").mkdir()
     assert "trainA is empty" in message(tmp_path)
-    (tmp_path / "trainA" / "a.tif").touch()
-    (tmp_path / "trainA" / "b.heic").touch()
+    (tmp_path / "trainA" / "a.psd").touch()
+    (tmp_path / "trainA" / "b.mov").touch()
     assert "trainA has 2 files, but none ends in .jpg, " in message(tmp_path)
     (tmp_path / "trainA" / "b.png").touch()
     text = message(tmp_path)

@@ -9,7 +9,7 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides, quiet
+from ugatit_tf.cli.start import add_fit_flag, find_dataset, find_gpus, make_folder, official_overrides, quiet
 from ugatit_tf.config import (
     ARCHITECTURES,
     CYCLEGAN_TRAINING,
@@ -22,6 +22,7 @@ from ugatit_tf.config import (
     RunConfig,
     TrainConfig,
 )
+from ugatit_tf.weights import archive
 from ugatit_tf.weights.atomic import replacing
 
 FOLDERS = {
@@ -64,6 +65,7 @@ def make_command():
         "Datasets.",
     )
     command.string("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
+    add_fit_flag(command, data.fit)
     command.boolean(
         "dry_run",
         False,
@@ -219,12 +221,12 @@ def _run_dir(values, run):
     return pathlib.Path("runs") / "_".join(words)
 
 
-def _load_images(paths, size):
+def _load_images(paths, size, fit):
     import numpy as np
 
     from ugatit_tf.data import pipeline
 
-    batches = pipeline.reading(pipeline.test_batches(paths, size))
+    batches = pipeline.reading(pipeline.test_batches(paths, size, fit=fit))
     return np.concatenate([image for image, _ in batches]) if paths else None
 
 
@@ -346,13 +348,13 @@ def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
     from ugatit_tf.training.reporting import Reporter
 
     def batches_of(share):
-        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share)
+        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share, run.data.fit)
 
     batches = pipeline.reading(workers.share(batches_of, run.train.batch_size))
     reporter, draw, evaluate = contextlib.nullcontext(), None, None
     if workers.chief:
         evaluate = _held_out_scorer(held_out, run, trainer) if held_out else None
-        draw = _sample_drawer(dataset, run.model.img_size, trainer)
+        draw = _sample_drawer(dataset, run.model.img_size, run.data.fit, trainer)
         folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
         reporter = Reporter(*folders, run.train.total_steps, start_step=trainer.steps)
     with reporter as reporter:
@@ -390,12 +392,12 @@ def _initialize(model, path):
     print(f"Weights from {path}.")
 
 
-def _sample_drawer(dataset, size, trainer):
+def _sample_drawer(dataset, size, fit, trainer):
     """A function that draws the sheets of both directions, always of the same images."""
     from ugatit_tf.inference.sheets import sample_sheet
 
-    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size)
-    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size)
+    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size, fit)
+    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size, fit)
 
     def draw():
         gen_a2b, gen_b2a = (trainer.sampling_generators[name] for name in ("gen_a2b", "gen_b2a"))
@@ -412,7 +414,8 @@ def _held_out_scorer(held_out, run, trainer):
     from ugatit_tf.evaluation.score import DOMAINS, Evaluator
 
     network = load_features(run.features)
-    evaluator = Evaluator([network], held_out.test_a, held_out.test_b, run.model.img_size, paired=False)
+    paths, fit = (held_out.test_a, held_out.test_b), run.data.fit
+    evaluator = Evaluator([network], *paths, run.model.img_size, paired=False, fit=fit)
     kinds = {"": trainer.model.generators, "ema_": trainer.averages}
     generators = {
         f"{kind}kid_{direction}": (direction, tf.function(networks[f"gen_{direction}"]))
@@ -432,6 +435,15 @@ def _held_out_scorer(held_out, run, trainer):
     return score
 
 
+def _trained_data(command, source, data):
+    """Where the test images are, with the `fit` that the run trained with unless a flag gives another."""
+    if command.given("fit"):
+        return data
+    text = archive.read_config(source) if source.suffix == ".npz" else None
+    run = RunConfig.from_json(text, source) if text else RunConfig.of_folder(source)
+    return dataclasses.replace(data, fit=run.data.fit) if run else data
+
+
 def _test(command, values, run):
     find_gpus()
     import tensorflow as tf
@@ -448,18 +460,18 @@ def _test(command, values, run):
     others = [f"--{_flag(name)} {mine[name]}" for name in asked]
     if others:
         raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
-    size = model.config.img_size
-    roots = {name: os.path.join(run.data.path, name) for name in ("testA", "testB")}  # of a URL, too
+    size, data = model.config.img_size, _trained_data(command, source, run.data)
+    roots = {name: os.path.join(data.path, name) for name in ("testA", "testB")}  # of a URL, too
     there = [name for name, root in roots.items() if tf.io.gfile.isdir(os.fsencode(root))]
-    dataset = find_dataset(run.data, need=there or ("testA", "testB"))
+    dataset = find_dataset(data, need=there or ("testA", "testB"))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
     out_dir = run_dir / run.result_dir
     make_folder(out_dir, "--run_dir")
     counts = translate_folders(
         *generators,
-        pipeline.reading(pipeline.test_batches(dataset.test_a, size)),
-        pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
+        pipeline.reading(pipeline.test_batches(dataset.test_a, size, fit=data.fit)),
+        pipeline.reading(pipeline.test_batches(dataset.test_b, size, fit=data.fit)),
         out_dir,
         title=f"{model.config.title}: {run.data.dataset}",
         source_root_a=roots["testA"],
