@@ -76,7 +76,7 @@ def find_dataset(data, need):
     if data.dataset.startswith("tfds:") and not made:
         tfds.write_tfds(data.dataset, folder)
     dataset = images.load_dataset(folder, need=need, progress=Progress("Checking the images"))
-    for line in dataset.notes(data.fit):
+    for line in images.describe_bad(dataset.bad) + dataset.notes(data.fit):
         print(line)
     counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
     print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))

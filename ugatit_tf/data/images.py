@@ -44,7 +44,7 @@ UNFINISHED = "manifest.partial.json"
 SELFIE2ANIME = "https://drive.google.com/file/d/1xOWj1UVgp6NKMT3HbPhBbtq2A4EDkghF/view?usp=sharing"
 
 _OBLONG = 1.05  # ratio of the sides from which on an image is not called square
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # which a folder has of itself
+_IGNORED = ("thumbs.db", "desktop.ini", "prepare_a.json", "prepare_b.json")  # of systems, and our reports
 
 # The formats' own classes rather than Image.open, which warns and raises by Pillow's global pixel limit, guesses among
 # fifty formats, and changes a global registry while it does (decode is called from many threads).
@@ -359,8 +359,8 @@ class Scan:
 def scan(folder):
     """Look through a folder, nested and linked folders included.
 
-    Hidden files and folders, `__MACOSX` and what systems put into every folder (Thumbs.db) are ignored. No folder is
-    read twice, however many links lead to it; its own place comes first.
+    Hidden files and folders, `__MACOSX`, what systems put into folders (Thumbs.db) and our reports are ignored. No
+    folder is read twice, however many links lead to it; its own place comes first.
 
     Args:
         folder: where to look.
@@ -388,7 +388,7 @@ def scan(folder):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
             links += [pathlib.Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]
             for name in files:
-                if name.startswith(".") or name.lower() in _SYSTEM_FILES:
+                if name.startswith(".") or name.lower() in _IGNORED:
                     continue
                 if name.lower().endswith(SUFFIXES):
                     found.append(pathlib.Path(place, name))
@@ -425,10 +425,6 @@ class Verdict:
     @classmethod
     def of(cls, photo):
         return cls(None, photo.pixels.shape[1], photo.pixels.shape[0], photo.several)
-
-    @property
-    def oblong(self):
-        return max(self.width, self.height) > _OBLONG * min(self.width, self.height)
 
 
 def check_images(paths, memory_file):
@@ -540,15 +536,12 @@ class Dataset:
     contents: list = dataclasses.field(default_factory=list)
 
     def notes(self, fit="squeeze"):
-        """Lines for people: what was not used and why, and what becomes of it otherwise than they may think.
+        """Lines for people: what in the folders is not used, and what happens to it otherwise than they may think.
 
         Args:
             fit: what becomes of images that are not square, see `to_aspect`.
         """
-        return [
-            *describe_bad(self.bad),
-            *(line for contents in self.contents for line in contents.notes(fit)),
-        ]
+        return [line for contents in self.contents for line in contents.notes(fit)]
 
     def hold_out(self):
         """Set training images aside, to score a training by: a tenth of each domain, at most 100 images.
@@ -601,18 +594,9 @@ class Contents:
 
     def notes(self, fit):
         """See `Dataset.notes`."""
-        folder, count = _printable(self.scan.folder), len(self.verdicts)
+        folder = _printable(self.scan.folder)
         lines = self.scan.notes() + describe_several(folder, sum(verdict.several for verdict in self.verdicts))
-        oblong = [verdict for verdict in self.verdicts if verdict.oblong]
-        if oblong:
-            fate = {
-                "squeeze": "they are squeezed into squares; --fit crop or --fit pad keeps their proportions",
-                "crop": "the middle of each is taken, a square (--fit crop)",
-                "pad": "each becomes a square whose border goes on (--fit pad)",
-            }[fit]
-            example = f"{oblong[0].width}x{oblong[0].height}"
-            lines.append(f"{folder}: {len(oblong)} of {count} images are not square, such as {example}: {fate}.")
-        return lines
+        return lines + describe_oblong(folder, [(verdict.width, verdict.height) for verdict in self.verdicts], fit)
 
 
 def describe_several(place, count):
@@ -621,6 +605,26 @@ def describe_several(place, count):
         return []
     what = "1 file has several frames or pages" if count == 1 else f"{count} files have several frames or pages"
     return [f"{place}: {what}; the first is used."]
+
+
+def describe_oblong(place, sizes, fit):
+    """A list of the line that says what becomes of images that are not square; empty where all are, nearly.
+
+    Args:
+        place: where they are.
+        sizes: list of the images' (width, height).
+        fit: see `to_aspect`.
+    """
+    oblong = [size for size in sizes if max(size) > _OBLONG * min(size)]
+    if not oblong:
+        return []
+    what = f"{len(oblong)} of {len(sizes)} {'images are' if len(oblong) > 1 else 'images is'} not square, such as"
+    fate = {
+        "squeeze": "squeezed into a square; --fit crop or --fit pad keeps proportions",
+        "crop": "the middle is taken (--fit crop)",
+        "pad": "made square, the border going on (--fit pad)",
+    }[fit]
+    return [f"{place}: {what} {oblong[0][0]}x{oblong[0][1]}: {fate}."]
 
 
 def describe_bad(bad, shown=3):
