@@ -346,10 +346,9 @@ class Scan:
         lines = []
         if self.others:
             count = self.others.total()
-            kinds = [f"{number} {ending or 'without an ending'}" for ending, number in self.others.most_common(6)]
-            more = [f"{count - sum(number for _, number in self.others.most_common(6))} others"] * (
-                len(self.others) > 6
-            )
+            common = sorted(self.others.items(), key=lambda item: (-item[1], item[0] == "", item[0]))
+            kinds = [f"{number} {ending or 'without an ending'}" for ending, number in common[:6]]
+            more = [f"{sum(number for _, number in common[6:])} others"] * (len(common) > 6)
             are = "file that has no image's name" if count == 1 else "files that have no image's name"
             lines.append(f"Not used in {self.folder}: {count} {are}: {', '.join(kinds + more)}.")
         lines += [f"Not used: {path}, a link to a folder that {self.folder} lies in." for path in self.unfollowed]
