@@ -16,6 +16,7 @@ NORMS = ("adalin", "in", "ln", "adain", "gn")
 GAN_TYPES = ("lsgan", "gan", "hinge", "wgan-gp", "wgan-lp", "dragan")
 PENALTY_TYPES = ("wgan-gp", "wgan-lp", "dragan")
 PRECISIONS = ("float32", "bfloat16", "float16")
+FITS = ("squeeze", "crop", "pad")
 
 # What CycleGAN's authors set otherwise than U-GAT-IT's (arXiv:1703.10593, appendix 7.2, and their PyTorch code).
 CYCLEGAN_TRAINING = {"lr": 2e-4, "identity_weight": 5.0, "weight_decay": 0.0, "pool_size": 50}
@@ -214,10 +215,16 @@ class DataConfig:
     Args:
         dataset: name of the set's folder.
         data_dir: the folder that it is in, or the URL of one (`gs://bucket/path`), of records.
+        fit: how images that are not square become squares: `"squeeze"`, as in the official codes, `"crop"` or `"pad"`;
+            see `ugatit_tf.data.images.to_aspect`.
     """
 
     dataset: str = "selfie2anime"
     data_dir: str = "dataset"
+    fit: str = "squeeze"
+
+    def __post_init__(self):
+        _one_of("fit", self.fit, FITS)
 
     @property
     def path(self):

@@ -6,7 +6,7 @@ import textwrap
 
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_data, find_dataset, find_gpus, find_source, make_folder
+from ugatit_tf.cli.start import add_fit_flag, find_data, find_dataset, find_gpus, find_source, make_folder
 from ugatit_tf.weights.atomic import replacing
 
 SUMMARY = """\
@@ -32,6 +32,7 @@ def make_command():
     command.group("What to score")
     command.path("dataset", None, "Whose test images are translated (default: the runs').")
     command.path("data_dir", None, "Where the datasets are (default: the runs', or dataset).")
+    add_fit_flag(command)
     command.group("How")
     evaluate.add_feature_flags(command)
     command.path("out", "comparison", "Folder for what is written.")
@@ -65,8 +66,14 @@ def main(arguments):
     if len(set(sizes.values())) > 1:
         rows = ", ".join(f"{path}: {size} px" for path, size in sizes.items())
         raise UsageError(f"Scores at several sizes say nothing of each other ({rows}). Compare runs of one size.")
+    fits = sorted({part.fit for part in data})
+    if len(fits) > 1:
+        raise UsageError(
+            f"The runs were trained with --fit {' and '.join(fits)}, so they see images that are not square "
+            "differently. Say with --fit how all are to be shown them."
+        )
     dataset = find_dataset(data.pop(), need=("testA", "testB"))
-    evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())))
+    evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())), fits[0])
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
     pictures = {direction: [evaluator.pictures(direction, PICTURES)] for direction in evaluate.DIRECTIONS}

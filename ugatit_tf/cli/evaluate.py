@@ -7,6 +7,7 @@ import pathlib
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
     SOURCES,
+    add_fit_flag,
     add_official_flags,
     find_data,
     find_dataset,
@@ -62,6 +63,7 @@ def make_command():
     command.path("checkpoint", None, f"The same as the word: {SOURCES}.", also=("run_dir", "model"))
     command.path("dataset", None, "Whose test images are translated (default: the run's).")
     command.path("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    add_fit_flag(command)
     add_official_flags(command)
     command.group("How")
     add_feature_flags(command)
@@ -120,11 +122,11 @@ def load_networks(values):
     return list(networks.values())
 
 
-def make_evaluator(values, dataset, size):
-    """The `Evaluator` of a dataset's test images, by `--features` and `--paired`."""
+def make_evaluator(values, dataset, size, fit):
+    """The `Evaluator` of a dataset's test images, by `--features` and `--paired`; `fit` as in `DataConfig`."""
     from ugatit_tf.evaluation.score import Evaluator
 
-    evaluator = Evaluator(load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"])
+    evaluator = Evaluator(load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"], fit)
     if evaluator.paired:
         print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
     return evaluator
@@ -211,7 +213,7 @@ def _score_run(command, values, path, out):
         held_out = _held_out(path) if values["all"] else []
     overrides = official_overrides(command, values, path)
     dataset = find_dataset(data, need=("testA", "testB"))
-    evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides))
+    evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides), data.fit)
     make_folder(out, "--out")
     directions = DIRECTIONS if values["direction"] == "both" else (values["direction"],)
     records = untranslated(evaluator, directions)
@@ -237,7 +239,7 @@ def _run_config(run_dir):
 
 def _score_folder(values, paths, out):
     """The record of one folder of images, against another or against a dataset's test images."""
-    from ugatit_tf.data.images import find_images
+    from ugatit_tf.data.images import scan
     from ugatit_tf.evaluation.score import score_folders
 
     if len(paths) == 1:
@@ -255,7 +257,10 @@ def _score_folder(values, paths, out):
             raise UsageError(f"{path} is no folder of images.")
         if find_checkpoints(path) is not None:
             raise UsageError(f"{path} is a run: score it alone, or several with `ugatit compare`.")
-        found.append(find_images(path))
+        there = scan(path)
+        for line in there.notes():
+            print(line)
+        found.append(there.images)
         if not found[-1]:
             raise UsageError(f"{path} has no images.")
     if len(paths) == 2:

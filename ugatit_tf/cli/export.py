@@ -14,6 +14,7 @@ from ugatit_tf import __version__, environment
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
     SOURCES,
+    add_fit_flag,
     add_official_flags,
     find_data,
     find_dataset,
@@ -72,6 +73,7 @@ def make_command():
     command.group("Proof")
     command.path("dataset", None, "Dataset whose test images the files are tried on (default: the run's).")
     command.path("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    add_fit_flag(command)
     command.integer("proof_images", 50, "Test images used, at most; and training images, by static_int8.")
 
     command.group("Names and folders")
@@ -117,7 +119,9 @@ def main(arguments):
         for direction in directions:
             images = {
                 part: _images(
-                    getattr(dataset, f"{part}_{DIRECTIONS[direction].lower()}")[: values["proof_images"]], size
+                    getattr(dataset, f"{part}_{DIRECTIONS[direction].lower()}")[: values["proof_images"]],
+                    size,
+                    data.fit,
                 )
                 for part in parts
             }
@@ -169,13 +173,14 @@ def _size(text, generator):
     return size
 
 
-def _images(paths, size):
+def _images(paths, size, fit):
     """The test images at the size of the files, uint8 [N, H, W, 3]."""
     import numpy as np
 
     from ugatit_tf.data import images, pipeline
 
-    return np.stack([np.rint(pipeline.resize(images.decode(path), size)).astype(np.uint8) for path in paths])
+    fitted = (images.to_aspect(images.decode(path), fit, size) for path in paths)
+    return np.stack([np.rint(pipeline.resize(pixels, size)).astype(np.uint8) for pixels in fitted])
 
 
 def _export_generator(model, direction, formats, values, data, size, images, staged):

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import UsageError
-from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.config import FITS, DataConfig, RunConfig
 from ugatit_tf.environment import quiet
 from ugatit_tf.weights import archive
 
@@ -51,6 +51,7 @@ def find_dataset(data, need):
     Returns:
         `ugatit_tf.data.images.Dataset`.
     """
+    from ugatit_tf.cli.progress import Progress
     from ugatit_tf.data import demo, images, tfds
 
     folder = data.path
@@ -58,12 +59,12 @@ def find_dataset(data, need):
     if data.dataset == "demo" and not made and not demo.demo_ready(folder):
         print(f"Drawing the demo set into {folder} ...", flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        demo.write_demo(folder)
+        demo.write_demo(folder, progress=Progress("Drawing"))
     if data.dataset.startswith("tfds:") and not made:
         tfds.write_tfds(data.dataset, folder)
-    dataset = images.load_dataset(folder, need=need)
-    for path, reason in dataset.bad:
-        print(f"Left out: {path}: {reason}")
+    dataset = images.load_dataset(folder, need=need, progress=Progress("Checking the images"))
+    for line in images.describe_bad(dataset.bad) + dataset.notes(data.fit):
+        print(line)
     counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
     print(f"Dataset {folder}:", ", ".join(f"{number} {name}" for name, number in counts.items() if number))
     return dataset
@@ -293,4 +294,11 @@ def find_data(values, checkpoint, what):
     if not values["dataset"] and run is None:
         raise UsageError(f"{checkpoint} does not tell its dataset; {what}. Give --dataset.")
     default = run.data if run else DataConfig()
-    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir)
+    fit = values.get("fit") or default.fit
+    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir, fit)
+
+
+def add_fit_flag(command, default=None):
+    """Add the flag that says what becomes of images that are not square; by default, what a run did in its training."""
+    text = "Images that are not square: squeeze them (as the official codes do), crop (the middle) or pad (the border)."
+    command.choice("fit", default, FITS, text + ("" if default else " (default: as in the run's training)"))

@@ -13,6 +13,7 @@ from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
     RUNS,
     SOURCES,
+    add_fit_flag,
     check_dataset,
     find_data,
     find_dataset,
@@ -83,6 +84,7 @@ def make_command():
         "Datasets.",
     )
     command.path("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
+    add_fit_flag(command, data.fit)
     command.boolean(
         "dry_run",
         False,
@@ -293,12 +295,12 @@ def _run_dir(values):
     return RUNS / "_".join(words)
 
 
-def _load_images(paths, size):
+def _load_images(paths, size, fit):
     import numpy as np
 
     from ugatit_tf.data import pipeline
 
-    batches = pipeline.reading(pipeline.test_batches(paths, size))
+    batches = pipeline.reading(pipeline.test_batches(paths, size, fit=fit))
     return np.concatenate([image for image, _ in batches]) if paths else None
 
 
@@ -490,13 +492,13 @@ def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
     from ugatit_tf.training.reporting import Reporter
 
     def batches_of(share):
-        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share)
+        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share, run.data.fit)
 
     batches = pipeline.reading(workers.share(batches_of, run.train.batch_size))
     reporter, draw, evaluate = contextlib.nullcontext(), None, None
     if workers.chief:
         evaluate = _held_out_scorer(held_out, run, trainer) if held_out else None
-        draw = _sample_drawer(dataset, run.model.img_size, trainer)
+        draw = _sample_drawer(dataset, run.model.img_size, run.data.fit, trainer)
         folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
         reporter = Reporter(*folders, run.train.total_steps, start_step=trainer.steps)
     with reporter as reporter:
@@ -535,12 +537,12 @@ def _initialize(model, path):
     print(f"Weights from {path}.")
 
 
-def _sample_drawer(dataset, size, trainer):
+def _sample_drawer(dataset, size, fit, trainer):
     """A function that draws the sheets of both directions, always of the same images."""
     from ugatit_tf.inference.sheets import sample_sheet
 
-    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size)
-    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size)
+    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size, fit)
+    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size, fit)
 
     def draw():
         gen_a2b, gen_b2a = (trainer.sampling_generators[name] for name in ("gen_a2b", "gen_b2a"))
@@ -557,7 +559,8 @@ def _held_out_scorer(held_out, run, trainer):
     from ugatit_tf.evaluation.score import DOMAINS, Evaluator
 
     network = load_features(run.features)
-    evaluator = Evaluator([network], held_out.test_a, held_out.test_b, run.model.img_size, paired=False)
+    paths, fit = (held_out.test_a, held_out.test_b), run.data.fit
+    evaluator = Evaluator([network], *paths, run.model.img_size, paired=False, fit=fit)
     kinds = {"": trainer.model.generators, "ema_": trainer.averages}
     generators = {
         f"{kind}kid_{direction}": (direction, tf.function(networks[f"gen_{direction}"]))
@@ -583,7 +586,7 @@ def _test(command, values):
     folder, run = run_of(source)
     run_dir = pathlib.Path(values["run_dir"]) if values["run_dir"] else folder or _run_dir(values)
     # An official checkpoint does not tell its dataset: there the flags' defaults are those of the official codes.
-    flags = {name: values[name] if command.given(name) or not run else None for name in ("dataset", "data_dir")}
+    flags = {name: values[name] if command.given(name) or not run else None for name in ("dataset", "data_dir", "fit")}
     data = find_data(flags, source, "its test images are translated")
     result_dir = run.result_dir if run and not command.given("result_dir") else values["result_dir"]
 
@@ -611,8 +614,8 @@ def _test(command, values):
     make_folder(out_dir, "--run_dir")
     counts = translate_folders(
         *generators,
-        pipeline.reading(pipeline.test_batches(dataset.test_a, size)),
-        pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
+        pipeline.reading(pipeline.test_batches(dataset.test_a, size, fit=data.fit)),
+        pipeline.reading(pipeline.test_batches(dataset.test_b, size, fit=data.fit)),
         out_dir,
         title=f"{model.config.title}: {data.dataset}",
         source_root_a=roots["testA"],

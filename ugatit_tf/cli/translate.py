@@ -5,7 +5,7 @@ import time
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
-from ugatit_tf.cli.start import find_gpus, find_model, quiet
+from ugatit_tf.cli.start import add_fit_flag, find_gpus, find_model, quiet
 from ugatit_tf.serving.client import plain
 
 NO_FACE = 3  # exit code
@@ -39,7 +39,8 @@ def make_command():
     command.integer("threads", 2, "CPU threads, for TFLite files.")
     command.group("Translation")
     command.choice("faces", "all", ("all", "largest"), "Which faces of a photo.")
-    command.boolean("whole", False, "Look for no faces: translate each photo as a whole, squeezed into a square.")
+    command.boolean("whole", False, "Look for no faces: translate each photo as a whole, as a square (see --fit).")
+    add_fit_flag(command, "squeeze")
     command.float("strength", 1.0, "0 leaves the photo as it is, 1 shows the translation.")
     command.boolean("heatmap", False, "Lay the heatmap's colours over the translations: where the generator looked.")
     photos.add_result_flags(command)
@@ -83,7 +84,7 @@ def _load(values):
         detector = None if values["whole"] else FaceDetector(values["threads"])
         generator = load_generator(find_model(values["model"]), values["direction"], values["threads"])
     largest = values["faces"] == "largest"
-    return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"])
+    return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"], values["fit"])
 
 
 def _run(translator, jobs, errors, faceless):
@@ -110,6 +111,7 @@ def _run(translator, jobs, errors, faceless):
         if translator.detector:
             details.insert(0, f"{len(result.translated)} of {len(result.translated) + len(result.refused)} faces")
             details += [f"{fault} of {face.box[2]:.0f} px" for face, fault in result.refused]
+        details += result.notes
         print(f"{note} -> {plain(place)} ({', '.join(details)})", flush=True)
     return written
 

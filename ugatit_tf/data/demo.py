@@ -611,7 +611,7 @@ def write_demo(folder, seed=0, size=128, train=400, test=50, progress=None):
     splits += (("testA", draw_photo, 2, test), ("testB", draw_anime, 2, test))
     done, total = 0, 2 * (train + test)
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    drawing = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    drawing = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
     try:
         for name, draw, split, count in splits:
             (drawing / name).mkdir(parents=True)

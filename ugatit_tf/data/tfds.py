@@ -51,7 +51,7 @@ def write_tfds(name, folder):
     _check_splits(name, builder.info.splits)
 
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    draft = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
     try:
         for split in FOLDERS:
             (draft / split).mkdir(parents=True)

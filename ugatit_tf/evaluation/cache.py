@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from ugatit_tf.data.images import open_image
+from ugatit_tf.data.images import READING, open_image
 from ugatit_tf.weights.atomic import replacing
 
 
@@ -46,7 +46,7 @@ def cached_features(network, paths, compute, extra, folder=None):
 
 def _key(network, paths, extra):
     # Each part as a digest of its own: no text can pass for another part.
-    parts = [hashlib.sha256(text.encode()).hexdigest() for text in (network.digest, extra)]
+    parts = [hashlib.sha256(text.encode()).hexdigest() for text in (network.digest, f"{extra}, {READING}")]
     for path in paths:
         with open_image(path) as file:
             parts.append(hashlib.file_digest(file, "sha256").hexdigest())
