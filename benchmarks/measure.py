@@ -57,7 +57,11 @@ def add_threads_flag(parser):
 
 
 def prepare(threads, gpu=False):
-    """Set, before TensorFlow is imported, how many threads it takes, and whether it sees GPUs."""
+    """Set, before TensorFlow is imported, how many threads it takes, whether it sees GPUs, and oneDNN as it is."""
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))  # in an environment with PyTorch alone, too
+    from ugatit_tf import environment
+
+    environment.prepare()
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

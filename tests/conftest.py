@@ -9,6 +9,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import ugatit_tf  # noqa: F401 (sets what TensorFlow and Keras read when they are imported)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_features(tmp_path_factory):

@@ -1,6 +1,7 @@
 """The configuration: what it refuses and how it says so, and its way into a file and back."""
 
 import dataclasses
+import datetime
 import json
 import re
 
@@ -189,7 +190,7 @@ def test_a_file_from_before_the_baseline_and_the_ablations_is_a_u_gat_it():
     for part, names in (("model", ("architecture", "norm", "cam_g", "cam_d")), ("train", ("pool_size",))):
         for name in names:
             del values[part][name]
-    for name in ("eval_every", "features"):
+    for name in ("eval_every", "features", "history"):
         del values[name]
     run = RunConfig.from_json(json.dumps(values), "memory")
     assert run == RUN
@@ -231,6 +232,51 @@ def test_differences_are_those_that_decide_the_weights():
     )
     assert RUN.differences(RUN) == []
     assert RUN.differences(other) == ["ch: 8, not 16", "lr: 0.1, not 0.25", "dataset: 'cats', not 'dogs'"]
+
+
+def test_more_epochs_are_no_difference_and_fewer_are():
+    more = dataclasses.replace(RUN, train=dataclasses.replace(RUN.train, epoch=RUN.train.epoch + 1))
+    assert RUN.differences(more) == []
+    assert more.differences(RUN) == more.differences(RUN, change=True)
+    assert more.differences(RUN) == [f"epoch: {RUN.train.epoch + 1}, not {RUN.train.epoch}"]
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrainConfig)])
+def test_what_may_change_on_demand(name):
+    """The learning rate and the losses' weights, and nothing else that decides the weights."""
+    on_demand = {"lr", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "gp_ld"}
+    others = {"decay_flag": False, "decay_epoch": 0, "gan_type": "hinge", "augment_flag": False, "seed": 99}
+    others |= {"precision": "bfloat16", "ema": 0.25, "n_critic": 9, "pool_size": 9, "iteration": 9, "batch_size": 9}
+    plain = RunConfig()
+    train = dataclasses.replace(plain.train, **{name: others.get(name, 0.125 if name in on_demand else 999)})
+    other = dataclasses.replace(plain, train=train)
+    free = name in ("remat", "epoch")
+    assert bool(plain.differences(other)) is not free
+    assert bool(plain.differences(other, change=True)) is not (free or name in on_demand)
+    assert list(plain.changes(other)) == [name]
+
+
+@pytest.mark.parametrize(("before", "after", "change"), [(0, 50, True), (50, 0, True), (50, 60, False)])
+def test_scores_of_held_out_images_can_begin_and_end_on_demand(before, after, change):
+    run, other = (RunConfig(eval_every=value) for value in (before, after))
+    assert run.differences(other) == ([f"eval_every: {before}, not {after}"] if change else [])
+    assert run.differences(other, change=True) == []
+
+
+def test_a_run_keeps_a_history_of_what_changed():
+    first = RunConfig()
+    same = first.resumed_by(RunConfig(), 10, "1.0")
+    assert same.history == []
+    second = same.resumed_by(RunConfig(train=TrainConfig(lr=0.5, epoch=200), save_freq=7), 20, "1.1")
+    third = second.resumed_by(RunConfig(train=TrainConfig(lr=0.25, epoch=200), save_freq=7), 30, "1.2")
+    assert first.history == same.history == []
+    assert [(row["step"], row["version"], row["changes"]) for row in third.history] == [
+        (20, "1.1", {"epoch": [100, 200], "lr": [0.0001, 0.5], "save_freq": [1000, 7]}),
+        (30, "1.2", {"lr": [0.5, 0.25]}),
+    ]
+    assert all(datetime.datetime.fromisoformat(row["time"]).utcoffset() is not None for row in third.history)
+    assert RunConfig.from_json(third.to_json(), "memory") == third
+    assert third.train.lr == 0.25
 
 
 @pytest.mark.parametrize(

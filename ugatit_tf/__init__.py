@@ -1,9 +1,13 @@
 """U-GAT-IT (Kim et al., ICLR 2020) on TensorFlow and Keras: unpaired image-to-image translation.
 
-Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use.
+Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use. It sets
+`TF_ENABLE_ONEDNN_OPTS` (unless it is set) and `KERAS_BACKEND=tensorflow` for them, so import it first. Imported before
+it, they keep their settings, and only a Keras with another backend is an error.
 """
 
 import importlib
+
+from ugatit_tf import environment
 
 __version__ = "0.1.0"
 
@@ -16,6 +20,8 @@ _PUBLIC = {
     "RunConfig": "ugatit_tf.config",
 }
 __all__ = sorted(_PUBLIC)
+
+environment.prepare()
 
 
 def __getattr__(name):

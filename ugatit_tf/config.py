@@ -5,6 +5,7 @@ own values when it is made; what only shows when two of them meet is checked in 
 """
 
 import dataclasses
+import datetime
 import json
 import math
 import pathlib
@@ -15,9 +16,13 @@ NORMS = ("adalin", "in", "ln", "adain", "gn")
 GAN_TYPES = ("lsgan", "gan", "hinge", "wgan-gp", "wgan-lp", "dragan")
 PENALTY_TYPES = ("wgan-gp", "wgan-lp", "dragan")
 PRECISIONS = ("float32", "bfloat16", "float16")
+FITS = ("squeeze", "crop", "pad")
 
 # What CycleGAN's authors set otherwise than U-GAT-IT's (arXiv:1703.10593, appendix 7.2, and their PyTorch code).
 CYCLEGAN_TRAINING = {"lr": 2e-4, "identity_weight": 5.0, "weight_decay": 0.0, "pool_size": 50}
+
+# What decides a run's weights and may change on demand when the run resumes.
+CHANGEABLE = ("lr", "adv_weight", "cycle_weight", "identity_weight", "cam_weight", "gp_ld", "eval_every")
 
 
 def _require(condition, message):
@@ -128,7 +133,8 @@ class TrainConfig:
     """What decides the weights that a training arrives at, beside the model and the images.
 
     Args:
-        epoch, iteration: number of epochs, and of steps in each. Training takes `epoch * iteration` steps.
+        epoch, iteration: number of epochs, and of steps in each. Training takes `epoch * iteration` steps. A run may
+            get more epochs when it resumes; the learning rate then follows the schedule of all of them.
         batch_size: images of each domain in a step.
         lr: Adam's learning rate, constant until `decay_epoch`, then linear towards 0.
         decay_flag: whether the learning rate decays at all.
@@ -209,10 +215,16 @@ class DataConfig:
     Args:
         dataset: name of the set's folder.
         data_dir: the folder that it is in, or the URL of one (`gs://bucket/path`), of records.
+        fit: how images that are not square become squares: `"squeeze"`, as in the official codes, `"crop"` or `"pad"`;
+            see `ugatit_tf.data.images.to_aspect`.
     """
 
     dataset: str = "selfie2anime"
     data_dir: str = "dataset"
+    fit: str = "squeeze"
+
+    def __post_init__(self):
+        _one_of("fit", self.fit, FITS)
 
     @property
     def path(self):
@@ -238,6 +250,8 @@ class RunConfig:
         features: the feature network that scores them.
         keep: number of checkpoints kept.
         checkpoint_dir, result_dir, log_dir, sample_dir: names of the folders inside the run folder.
+        history: what changed when the run resumed, in order: dicts with `step`, `time` (ISO 8601, UTC), `version` (of
+            this package) and `changes`, name to [before, after].
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -253,6 +267,7 @@ class RunConfig:
     result_dir: str = "results"
     log_dir: str = "logs"
     sample_dir: str = "samples"
+    history: list = dataclasses.field(default_factory=list, hash=False)
 
     def __post_init__(self):
         _at_least(self, 1, "print_freq", "save_freq", "log_freq", "keep")
@@ -303,16 +318,45 @@ class RunConfig:
         path = pathlib.Path(run_dir) / "config.json"
         return cls.from_json(path.read_text(), path) if path.is_file() else None
 
-    def differences(self, other):
-        """What differs between two runs in the values that decide the weights, as `"name: mine, not other's"`."""
+    def differences(self, other, change=False):
+        """What keeps `other` from resuming this run: values that decide the weights, as `"name: mine, not other's"`.
+
+        More epochs are no difference.
+
+        Args:
+            other: the `RunConfig` to resume with.
+            change: whether the values in `CHANGEABLE` may change, too.
+        """
         rows = []
         for part in ("model", "train", "data"):
             mine, others = dataclasses.asdict(getattr(self, part)), dataclasses.asdict(getattr(other, part))
-            for name in ("data_dir", "remat", "xla"):
+            for name in ("data_dir", "remat", "xla", *(CHANGEABLE if change else ())):
                 mine.pop(name, None)
+            if part == "train" and others["epoch"] > mine["epoch"]:
+                mine.pop("epoch")
             rows += [f"{name}: {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name]]
         if bool(self.eval_every) != bool(other.eval_every):  # with it, some images are not trained on
-            rows.append(f"eval_every: {self.eval_every}, not {other.eval_every}")
+            rows += [] if change else [f"eval_every: {self.eval_every}, not {other.eval_every}"]
         elif self.eval_every and self.features != other.features:  # the best score so far is by those
             rows.append(f"features: {self.features!r}, not {other.features!r}")
         return rows
+
+    def changes(self, other):
+        """Every value in which `other` differs: dict of name to `[mine, other's]`."""
+        mine, others = ({**vars(run.model), **vars(run.train), **vars(run.data), **vars(run)} for run in (self, other))
+        names = [name for name in mine if name not in ("model", "train", "data", "history")]
+        return {name: [mine[name], others[name]] for name in names if mine[name] != others[name]}
+
+    def resumed_by(self, other, step, version):
+        """`other` with this run's history, and what it changes added to that.
+
+        Args:
+            other: the `RunConfig` that goes on.
+            step: number of steps done before.
+            version: of this package.
+        """
+        changes, history = self.changes(other), list(self.history)
+        if changes:
+            time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            history.append({"step": step, "time": time, "version": version, "changes": changes})
+        return dataclasses.replace(other, history=history)

@@ -155,11 +155,18 @@ def build(files, folder):
         path.write_bytes(content)
 
 
+def _path(text):
+    """A path; shells leave the `~` in `--model=~/x` to the program."""
+    return pathlib.Path(text).expanduser()
+
+
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True, help="an exported .tflite; may be given again")
+    parser.add_argument(
+        "--model", action="append", required=True, type=_path, help="an exported .tflite; may be given again"
+    )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
-    parser.add_argument("--build", type=pathlib.Path, help="write the site into this folder instead of serving it")
+    parser.add_argument("--build", type=_path, help="write the site into this folder instead of serving it")
     flags = parser.parse_args(words)
     try:
         files = site(flags.model)

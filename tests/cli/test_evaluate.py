@@ -345,8 +345,9 @@ def test_a_file_that_is_no_checkpoint(fails, six_pairs, tmp_path):
     (tmp_path / "x.txt").touch()
     words = ["--dataset", six_pairs.name, "--data_dir", six_pairs.parent]
     code, error = fails(tmp_path / "x.txt", *words)
-    assert (code, f"No checkpoint at {tmp_path / 'x.txt'}. Expected a run folder" in error) == (1, True)
-    code, error = fails(tmp_path / "x.txt")
+    assert (code, f"No checkpoint at {tmp_path / 'x.txt'}. Expected a run folder" in error) == (2, True)
+    (tmp_path / "x.pt").touch()
+    code, error = fails(tmp_path / "x.pt")
     assert (code, "does not tell its dataset; its test images are translated. Give --dataset." in error) == (2, True)
 
 

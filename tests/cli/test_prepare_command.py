@@ -1,5 +1,6 @@
 """`ugatit prepare`, run as the command line runs it."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from ugatit_tf.cli import prepare
+from ugatit_tf.cli import progress
 from ugatit_tf.cli.main import main
 
 
@@ -54,7 +55,19 @@ def test_two_runs_make_a_dataset(drawings, tmp_path, capfd):
 
     assert main(["prepare", str(tmp_path / "me.jpg"), "--out", str(out)]) == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert "trainA is there already and holds 'me.png'" in line
+    assert f"trainA and testA are there already in {out}, made with --size 64; nothing is replaced" in line
+
+    before = names(out)
+    assert main(["prepare", *words, "--out", str(out)]) == 0
+    assert capfd.readouterr().out == f"All 2 photos were done before; {out}/prepare_A.json tells of each.\n"
+    face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other_side.png")
+    assert main(["prepare", *words, "--out", str(out)]) == 1
+    assert "1 of these 3 photos are new" in capfd.readouterr().err
+    assert names(out) == before
+    assert main(["prepare", *words, "--out", str(out), "--add", "--test=0"]) == 0
+    told = capfd.readouterr().out
+    assert f"1 photos (2 more were done before), 1 new pictures in {out}: 1 in trainA, 0 in testA." in told
+    assert names(out) == sorted([*before, "trainA/other_side.png"])
 
 
 def test_the_dataset_among_the_photos_is_not_taken_for_photos(drawings, capfd):
@@ -64,19 +77,25 @@ def test_the_dataset_among_the_photos_is_not_taken_for_photos(drawings, capfd):
 
 
 def test_progress_and_files_that_cannot_be_read(drawings, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(prepare, "PROGRESS", 2)
-    monkeypatch.setattr(prepare, "SHOWN", 1)
+    monkeypatch.setattr(progress, "EVERY", 0)
+    monkeypatch.setattr(progress.time, "monotonic", itertools.count().__next__)  # a second between two looks
     (drawings / "a.png").write_bytes(b"no image")
-    (drawings / "b.jpg").write_bytes(b"")
+    for index in range(4):
+        (drawings / f"b{index}.jpg").write_bytes(b"")
+    (drawings / "b.jpg").unlink()
     assert (
         main(["prepare", str(drawings), str(tmp_path / "x*\x1b.png"), "--whole", "--out", str(tmp_path / "out")]) == 0
     )
     told, errors = capsys.readouterr()
-    assert told.splitlines()[:2] == ["2/6 photos, 0 pictures", "4/6 photos, 2 pictures"]
-    first, more = errors.splitlines()
-    assert first.startswith(f"ugatit: {drawings}/a.png: not a JPEG")
-    assert more == "ugatit: 2 more cannot be read."
-    assert "Left out: 3 unreadable" in told
+    assert told.splitlines()[:2] == [
+        "Photos: 1/9, 0 pictures, about 8 s left",
+        "Photos: 2/9, 0 pictures, about 7 s left",
+    ]
+    assert told.splitlines()[7] == "Photos: 8/9, 3 pictures, about 1 s left"
+    first, more = errors.splitlines()[:2]
+    assert first.startswith(f"ugatit: Left out: {drawings}/a.png: not a JPEG")
+    assert more == f"ugatit: Left out: 4 files, {drawings}/b0.jpg for one: empty file (0 bytes)"
+    assert "Left out: 6 unreadable" in told
 
 
 def test_nothing_usable(tmp_path, capfd):
@@ -133,13 +152,13 @@ def test_a_dataset_as_records(noise, tmp_path, capsys):
     told, errors = capsys.readouterr()
     assert told.splitlines() == [
         f"Checking the images of {noise} ...",
-        "84/84 images",
         f"{out}: 44 trainA in 1 shards, 40 trainB in 1 shards, 2 testA.",
         f"Left out: 1 that cannot be read. {out}/manifest.json names them.",
-        f"Train: python train.py --dataset noise --data_dir {tmp_path}/big",
+        f"Train: ugatit train --dataset noise --data_dir {tmp_path}/big",
     ]
     assert errors.splitlines() == [
-        "ugatit: trainA/bad.png: left out, not a JPEG, PNG, BMP, GIF or WebP image. Convert it to one of these"
+        "ugatit: Left out: trainA/bad.png: not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image. "
+        "Convert it to one of these"
     ]
     assert names(out) == [
         "manifest.json",
@@ -211,7 +230,7 @@ def test_help(capsys):
     assert main(["prepare", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--domain B" in text
-    assert "python train.py --dataset me2anime --img_size 256" in text
+    assert "ugatit train --dataset me2anime --img_size 256" in text
     assert max(map(len, text.splitlines())) <= 120
     assert main(["--help"]) == 0
     assert "\n  prepare " in capsys.readouterr().out

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,8 @@ import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
-from ugatit_tf.config import ModelConfig, TrainConfig
+from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
+from ugatit_tf.training.lock import RunLock
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -48,6 +50,9 @@ TF1_DEFAULTS = {
     "log_dir": "logs",
     "sample_dir": "samples",
 }
+
+
+MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
 
 
 def parse(*words):
@@ -115,7 +120,7 @@ def test_each_kind_of_model_has_its_folder(words, folder):
     command = train.make_command()
     values = command.parse(words.split())
     expected = pathlib.Path(folder) if "/" in folder else pathlib.Path("runs") / folder
-    assert train._run_dir(values, train._run_config(command, values)) == expected
+    assert train._run_dir(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -171,8 +176,9 @@ def test_what_is_not_understood_is_an_error(words, message):
         (["--model", "pix2pix"], "ugatit|cyclegan"),
         (["--norm", "bn"], "adalin|in|ln|adain|gn"),
         (["--pool_size", "-1"], "pool_size must be at least 0; received -1"),
-        (["--checkpoint", "x"], "--checkpoint has no meaning with --phase train"),
-        (["--phase", "test", "--dry_run"], "--dry_run has no meaning with --phase test"),
+        (["--checkpoint", "x"], "--checkpoint x has no meaning with --phase train"),
+        (["--phase", "test", "--dry_run"], "--dry_run True has no meaning with --phase test"),
+        (["--phase", "test", "--change"], "--change True has no meaning with --phase test"),
     ],
 )
 def test_flags_are_checked_together_before_anything_starts(words, message, capsys):
@@ -189,25 +195,41 @@ def test_missing_dataset_shows_the_layout(tmp_path, capsys):
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):
-    assert main(["train", "--phase", "test", "--run_dir", str(tmp_path / "none")]) == 1
+    assert main(["train", "--phase", "test", "--run_dir", str(tmp_path / "none")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
 
 
-def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path, capsys, monkeypatch):
+def _dry_run(capsys, *words, code=0):
+    """The configuration, what is said after it, and the error of `--dry_run`."""
+    assert main(["train", "--dry_run", *words]) == code
+    captured = capsys.readouterr()
+    config, _, rest = captured.out.partition("Weights:")
+    return json.loads(config), rest, captured.err
+
+
+def test_dry_run_prints_the_configuration_and_checks_the_dataset(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = "--dry_run --light --ch 2 --n_res 1 --n_dis 4 --img_size 24 --iteration 7 --dataset none"
-    assert main(["train", *words.split()]) == 0
-    output = capsys.readouterr().out
-    config, _, counts = output.partition("Weights:")
-    assert json.loads(config)["train"]["iteration"] == 7
-    assert "gen_a2b" in counts
+    words = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24", "--iteration", "7"]
+    config, rest, _ = _dry_run(capsys, *words, "--dataset", "cats", "--data_dir", str(tmp_path))
+    assert config["train"]["iteration"] == 7
+    assert "gen_a2b" in rest
+    assert f"Dataset {tmp_path / 'cats'}: 1 trainA, 1 trainB, 1 testA, 1 testB" in rest
+    assert not (tmp_path / "runs").exists()
+    config, rest, error = _dry_run(capsys, *words, "--dataset", "none", code=1)
+    assert config["data"]["dataset"] == "none"
+    assert "Memory of one step" in rest
+    assert "dataset/none is not there" in error
+
+
+def test_dry_run_draws_and_fetches_nothing(tmp_path, capsys):
+    words = [*MODEL, "--data_dir", str(tmp_path)]
+    assert f"Dataset {tmp_path / 'demo'}: will be drawn." in _dry_run(capsys, *words, "--dataset", "demo")[1]
+    assert "will be fetched" in _dry_run(capsys, *words, "--dataset", "tfds:cycle_gan/maps")[1]
     assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
-    assert main(["train", "--dry_run", *cyclegan_flags]) == 0
-    config, _, counts = capsys.readouterr().out.partition("Weights:")
-    values = json.loads(config)
+    values, counts, _ = _dry_run(capsys, *cyclegan_flags, code=1)
     assert (values["model"]["architecture"], values["model"]["n_res"], values["train"]["pool_size"]) == (
         "cyclegan",
         1,
@@ -218,9 +240,6 @@ def test_dry_run_of_a_cyclegan(cyclegan_flags, capsys):
     assert "GB" in memory
 
 
-MODEL = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24"]
-
-
 def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, capsys):
     assert main(["train", "--phase", "test", *run, "--light", "--ch", "64", "--img_size", "256"]) == 2
     assert f"{tmp_path / 'run'} holds another model: --ch 2 --img_size 24." in capsys.readouterr().err
@@ -228,12 +247,108 @@ def test_model_flags_that_contradict_the_checkpoint_are_refused(run, tmp_path, c
     assert main(["train", "--phase", "test", *run]) == 0
 
 
+def test_a_run_tells_its_model_and_its_dataset(run, tmp_path, capsys, monkeypatch):
+    """In every spelling; results go to the run's folder, whatever the flags' defaults are."""
+    monkeypatch.chdir(tmp_path)
+    names = (
+        ["--run_dir", "run"],
+        ["run"],
+        ["--checkpoint=run"],
+        ["run/checkpoint"],
+        ["run/checkpoint/step-00000001.npz"],
+    )
+    for words in names:
+        assert main(["train", "--phase", "test", *words]) == 0
+        assert "1 image A to B, 1 B to A. Open run/results/index.html" in capsys.readouterr().out
+        shutil.rmtree(tmp_path / "run" / "results")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_flags_go_before_what_the_run_tells(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cats").rename(tmp_path / "dogs")
+    words = ["train", "--phase", "test", "run", "--dataset", "dogs", "--run_dir", "elsewhere", "--result_dir", "mine"]
+    assert main(words) == 0
+    assert "Open elsewhere/mine/index.html" in capsys.readouterr().out
+
+
+def test_the_run_that_was_meant_is_pointed_at(run, tmp_path, capsys, monkeypatch):
+    """Without --light the name is another; nothing but a name comes of the model's flags, so none is checked."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "run").rename(tmp_path / "runs" / "UGATIT_light_cats")
+    assert main(["train", "--phase", "test", "--dataset", "cats", "--img_size", "24"]) == 2
+    error = capsys.readouterr().err
+    assert "runs/UGATIT_cats is not there. There is: runs/UGATIT_light_cats." in error
+    assert main(["train", "--phase", "test", "--dataset", "cats", "--light"]) == 0
+
+
+def test_a_run_goes_on_with_the_flags_it_knows(run, tmp_path, capsys):
+    """All of them, those with another name (GP_ld, model) included; what is given goes before, and is compared."""
+    folder = ["--run_dir", str(tmp_path / "run")]
+    former = RunConfig.of_folder(tmp_path / "run")
+    assert configured(*folder) == former
+    assert configured(*folder, "--log_freq", "3") == dataclasses.replace(former, log_freq=3)
+    assert main(["train", *folder]) == 0
+    assert "All steps are done" in capsys.readouterr().out
+    assert main(["train", *folder, "--lr", "0.5"]) == 1
+    assert "lr: 0.0001, not 0.5" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "run" / "checkpoint")  # it had none yet: a new training, by its own flags
+    assert configured(*folder) == configured()
+
+
+def test_a_cyclegan_goes_on_with_the_flags_it_knows(make_run, cyclegan_flags, tmp_path):
+    """Its authors' settings are not put over those that it was trained with."""
+    make_run(tmp_path, [*cyclegan_flags, "--lr", "1e-4", "--pool_size", "3", "--GP_ld", "7"])
+    run = configured("--run_dir", str(tmp_path / "run"))
+    assert run == RunConfig.of_folder(tmp_path / "run")
+    assert (run.train.lr, run.train.pool_size, run.train.gp_ld, run.model.architecture) == (1e-4, 3, 7.0, "cyclegan")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("--flavor pytorch --iteration 1000000", "100,000,000 in all"),
+        ("--iteration 1000000", "for its 1,000,000 give --epoch 100 --iteration 10000."),
+        ("--flavor pytorch --iteration 200000", "give --epoch 20 --iteration 10000."),
+        ("--flavor pytorch --iteration 12345", "give --epoch 2 --iteration 6173."),
+        ("--iteration 1000000 --dry_run", "For the 100,000,000 add --epoch 100."),
+    ],
+)
+def test_pytorchs_iterations_are_all_steps(words, advice, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words.split()]) == 2
+    assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--iteration 1000000 --epoch 1",
+        "--iteration 100000",
+        "--flavor pytorch --iteration 10000",
+        "--flavor pytorch",
+        "--iteration 1000000 --run_dir begun",
+    ],
+)
+def test_steps_that_are_meant(words, make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "_train", lambda values, run: 17)
+    if "begun" in words:
+        make_run(tmp_path)
+        (tmp_path / "run").rename("begun")
+        config = RunConfig.of_folder("begun")
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, iteration=1_000_000))
+        (tmp_path / "begun" / "config.json").write_text(config.to_json())
+    assert main(["train", *words.split()]) == 17
+
+
 @pytest.mark.parametrize("missing", ["testA", "testB"])
 def test_one_domain_can_be_tested_alone(run, tmp_path, capsys, missing):
     (tmp_path / "cats" / missing / "1.png").unlink()
     (tmp_path / "cats" / missing).rmdir()
     assert main(["train", "--phase", "test", *run]) == 0
-    counts = "0 images A to B, 1 B to A" if missing == "testA" else "1 images A to B, 0 B to A"
+    counts = "0 images A to B, 1 B to A" if missing == "testA" else "1 image A to B, 0 B to A"
     assert counts in capsys.readouterr().out
 
 
@@ -256,6 +371,77 @@ def test_init_of_a_run_that_has_begun_is_passed_over_in_words(run, capsys):
     output = capsys.readouterr().out
     assert "has begun already: --init is passed over" in output
     assert "All steps are done" in output
+
+
+def test_a_run_folder_in_use_is_refused(run, tmp_path, capsys):
+    """Even with the same flags, and before anything of the run is looked at."""
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with RunLock(tmp_path / "run"):
+        assert main(["train", *run, *MODEL, "--epoch", "2", "--lr", "0.5", "--change"]) == 1
+        assert f"run is in use by process {os.getpid()} on " in capsys.readouterr().err
+        assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert main(["train", *run, *MODEL, "--epoch", "1"]) == 0
+    assert "All 1 steps are done. For more, give the same command with a larger --epoch." in capsys.readouterr().out
+    assert not (tmp_path / "run" / "training.lock").exists()
+
+
+def test_config_json_counts_before_the_first_checkpoint(run, tmp_path, capsys):
+    (tmp_path / "run" / "checkpoint" / "step-00000001.npz").unlink()
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--lr", "0.5", "--seed", "3"]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'run' / 'config.json'} is of a run with another configuration:\n" in error
+    assert "lr: 0.0001, not 0.5\n  seed: 0, not 3\nWith --change lr may change; seed may not." in error
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_config_json_goes_before_an_older_checkpoint(run, tmp_path, capsys):
+    """It was changed, and the process killed before the next checkpoint."""
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text().replace('"lr": 0.0001', '"lr": 0.5'))
+    assert main(["train", *run, *MODEL, "--epoch", "1"]) == 1
+    assert "lr: 0.5, not 0.0001" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, "--epoch", "1", "--lr", "0.5"]) == 0
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["config", "checkpoint alone"])
+def test_what_changes_is_told_and_kept(there, run, tmp_path, capsys, monkeypatch):
+    """With `fit` left out: what it would train with, and config.json."""
+    path = tmp_path / "run" / "config.json"
+    if not there:
+        path.unlink()
+    seen = []
+    monkeypatch.setattr(train, "_fit", lambda run, *rest: seen.append((run, rest[3].run)) or True)
+    words = ["--epoch", "4", "--cam_weight", "30", "--save_freq", "7"]
+    assert main(["train", *run, *MODEL, *words]) == 1
+    assert "cam_weight: 1000.0, not 30.0\nWith --change cam_weight may change. Other" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, *words, "--change"]) == 0
+    output = capsys.readouterr().out
+    assert "Changed from step 1 on: epoch 1 -> 4, cam_weight 1000.0 -> 30.0, save_freq 1000 -> 7\n" in output
+    assert "The learning rate goes on at 0.0001.\n" in output  # the decay begins at half of 4 epochs
+    values = json.loads(path.read_text())
+    [row] = values["history"]
+    assert (row["step"], row["version"]) == (1, ugatit_tf.__version__)
+    assert row["changes"] == {"epoch": [1, 4], "cam_weight": [1000.0, 30.0], "save_freq": [1000, 7]}
+    assert (values["train"]["epoch"], values["train"]["cam_weight"]) == (4, 30.0)
+    [(ours, stored)] = seen
+    assert json.loads(ours.to_json()) == json.loads(stored.to_json()) == values
+
+
+def test_a_run_that_never_began_holds_no_folder(run, tmp_path, monkeypatch, capsys):
+    """The memory was too small, say: the next command, with a smaller model, is not compared with it."""
+
+    def fail(*arguments):
+        raise UsageError("the device's memory does not hold this training")
+
+    monkeypatch.setattr(train, "_fit", fail)
+    new = tmp_path / "new"
+    assert main(["train", *run, *MODEL, "--run_dir", str(new)]) == 2
+    assert not (new / "config.json").exists()
+    assert main(["train", *run, *MODEL, "--run_dir", str(new), "--seed", "3"]) == 2
+    assert "does not hold this training" in capsys.readouterr().err
+    assert main(["train", *run, *MODEL, "--epoch", "2"]) == 2
+    assert (tmp_path / "run" / "config.json").exists()
 
 
 @pytest.mark.slow
@@ -302,7 +488,7 @@ def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_pat
     assert main(["train", "--phase", "test", *words, "--model", "ugatit"]) == 2
     assert f"{tmp_path / 'run'} holds another model: --model cyclegan. Leave" in capsys.readouterr().err
     assert main(["train", "--phase", "test", *words, *cyclegan_flags]) == 0
-    assert "1 images A to B, 1 B to A" in capsys.readouterr().out
+    assert "1 image A to B, 1 B to A" in capsys.readouterr().out
     assert "<title>CycleGAN: cats" in (tmp_path / "run" / "results" / "index.html").read_text()
     assert json.loads((tmp_path / "run" / "results" / "model.json").read_text())["architecture"] == "cyclegan"
 
@@ -341,7 +527,7 @@ def test_help_explains_every_flag(capsys):
 def test_commands(words, code, capsys):
     assert main(words) == code
     captured = capsys.readouterr()
-    assert captured.out or "there is no command 'fly'; there is: train" in captured.err
+    assert captured.out or "there is no command 'fly'. There is: train" in captured.err
 
 
 def test_readme_names_the_command_that_ci_runs():

@@ -1,16 +1,19 @@
+import concurrent.futures
 import dataclasses
 import io
 import json
 import os
 import pathlib
 import struct
+import sys
 import threading
 import warnings
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from ugatit_tf.data import images
 
@@ -261,11 +264,11 @@ def test_other_errors_name_file_and_reason(tmp_path):
     (tmp_path / "page.jpg").write_text("<html>not found</html>")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "radio.webp").write_bytes(b"RIFF\x10\0\0\0WAVEfmt \x10\0\0\0" + bytes(16))
-    Image.new("RGB", (4, 4)).save(tmp_path / "scan.png", "TIFF")
+    (tmp_path / "film.avif").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isommp42")
     for name, reason in (
         ("empty.png", r"empty file \(0 bytes\)"),
-        ("page.jpg", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
-        ("scan.png", "not a JPEG, PNG, BMP, GIF or WebP image. Convert"),
+        ("page.jpg", "not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image. Convert"),
+        ("film.avif", "not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image. Convert"),
         ("folder.jpg", "cannot be read .Is a directory"),
         ("absent.jpg", "cannot be read .No such file"),
         ("radio.webp", "damaged"),
@@ -302,7 +305,7 @@ def test_images_are_found_in_a_fixed_order(tmp_path):
         "a/__MACOSX/b.png",
         "notes.txt",
         "jpg",
-        "x.tif",
+        "x.psd",
     ]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -332,14 +335,14 @@ def spoilt_folder(folder):
 
 
 def counting(monkeypatch):
-    seen, lock, decode = [], threading.Lock(), images.decode
+    seen, lock, read = [], threading.Lock(), images.read
 
     def count(path):
         with lock:
             seen.append(pathlib.Path(path).name)
-        return decode(path)
+        return read(path)
 
-    monkeypatch.setattr(images, "decode", count)
+    monkeypatch.setattr(images, "read", count)
     return seen
 
 
@@ -367,7 +370,7 @@ def test_a_second_check_decodes_nothing(tmp_path, monkeypatch):
     def refuse(path):
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr(images, "decode", refuse)
+    monkeypatch.setattr(images, "read", refuse)
     assert images.check_images(paths, tmp_path / "memory.json") == first
     assert (tmp_path / "memory.json").stat().st_mtime_ns == written
     assert sorted(path.name for path in tmp_path.glob("memory*")) == ["memory.json"]
@@ -432,6 +435,7 @@ def test_a_check_of_some_files_keeps_what_is_known_of_the_others(tmp_path, monke
         '{"judges": JUDGES, "files": {"a.png": 5}}',
         '{"judges": JUDGES, "files": {"a.png": [1, 2]}}',
         '{"judges": JUDGES, "files": {"a.png": [1, 2, 3]}}',
+        '{"judges": JUDGES, "files": {"a.png": [1, 2, null, "x", 8, false]}}',
         '{"judges": JUDGES, "files": {"a.png": "abc"}}',
     ],
 )
@@ -468,14 +472,14 @@ def test_what_the_system_refuses_is_not_remembered(tmp_path, monkeypatch):
 
 def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
     paths = [save(tmp_path / f"{index}.png") for index in range(40)]
-    decode = images.decode
+    read = images.read
 
     def interrupt(path):
         if path == paths[20]:
             raise KeyboardInterrupt
-        return decode(path)
+        return read(path)
 
-    monkeypatch.setattr(images, "decode", interrupt)
+    monkeypatch.setattr(images, "read", interrupt)
     with pytest.raises(KeyboardInterrupt):
         images.check_images(paths, tmp_path / "memory.json")
     assert len(json.loads((tmp_path / "memory.json").read_text())["files"]) == 20
@@ -553,8 +557,8 @@ def test_what_was_found_is_said(tmp_path):
     assert "trainA is missing; found there: photos, trainB" in message(tmp_path)
     (tmp_path / "trainA").mkdir()
     assert "trainA is empty" in message(tmp_path)
-    (tmp_path / "trainA" / "a.tif").touch()
-    (tmp_path / "trainA" / "b.heic").touch()
+    (tmp_path / "trainA" / "a.psd").touch()
+    (tmp_path / "trainA" / "b.mov").touch()
     assert "trainA has 2 files, but none ends in .jpg, " in message(tmp_path)
     (tmp_path / "trainA" / "b.png").touch()
     text = message(tmp_path)
@@ -642,3 +646,232 @@ def test_what_is_held_out_keeps_the_files_left_out():
     before = images.Dataset(numbered("A", 0), [], [], [], [(pathlib.Path("bad.png"), "empty")])
     lists = {name: [pathlib.Path(path) for path in numbered(name, 40)] for name in ("train_a", "train_b")}
     assert dataclasses.replace(before, **lists).hold_out()[0].bad == before.bad
+
+
+# what else people bring
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_tiff": True}), ("AVIF", {}), ("HEIF", {})],
+)
+def test_formats_of_scanners_of_the_web_and_of_phones(tmp_path, file_format, options):
+    pixels = np.zeros((40, 64, 3), np.uint8)
+    pixels[:, :32] = 200, 30, 90
+    (tmp_path / "x").write_bytes(_encoded(Image.fromarray(pixels), file_format, **options))
+    result = images.decode(tmp_path / "x")
+    assert result.shape == pixels.shape
+    # Lossless TIFF; of the others flat areas, away from their border, are true to a few levels.
+    tolerance = 0 if file_format == "TIFF" else 6
+    np.testing.assert_allclose(result[8:32, 8:24].astype(int), pixels[8:32, 8:24], atol=tolerance)
+    np.testing.assert_allclose(result[8:32, 40:56].astype(int), pixels[8:32, 40:56], atol=tolerance)
+
+
+def _encoded(image, file_format, **options):
+    if file_format != "HEIF":
+        return encoded(image, file_format, **options)
+    content = io.BytesIO()
+    pillow_heif.from_pillow(image).save(content, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("file_format", ["TIFF", "AVIF", "HEIF"])
+def test_exif_orientation_of_these(file_format):
+    """A quarter turn, once: each format has its own place for it, and its reader may obey it or not."""
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:16, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif.tobytes()} if file_format != "TIFF" else {"tiffinfo": {0x0112: 6}}
+    result = images.decode(_encoded(Image.fromarray(pixels), file_format, **options))
+    assert result.shape == (64, 32, 3)
+    np.testing.assert_array_equal(result[4:-4:8, 4:-4:8] > 127, UPRIGHT[6](pixels)[4:-4:8, 4:-4:8] > 127)
+
+
+def test_a_heic_without_the_package_names_the_extra(tmp_path, monkeypatch):
+    content = _encoded(Image.new("RGB", (48, 48), "teal"), "HEIF")
+    for index in range(5):
+        (tmp_path / f"{index}.heic").write_bytes(content)
+    save(tmp_path / "a.png")
+    paths = images.find_images(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)  # an import of it fails
+        patch.setattr(images.importlib.util, "find_spec", lambda name: None)
+        good, bad = images.check_images(paths, tmp_path / "memory.json")
+    assert [path.name for path in good] == ["a.png"]
+    (line,) = images.describe_bad(bad)
+    assert line.startswith(f"Left out: 5 files, {tmp_path}/0.heic for one: HEIC")
+    assert "pip install 'ugatit-tf[heif]'" in line
+    assert images.check_images(paths, tmp_path / "memory.json") == (paths, [])  # with it, all are looked at again
+
+
+def test_floating_point_pixels_are_refused():
+    with pytest.raises(ValueError, match=r"floating-point pixels.*Save it with 8 or 16 bits"):
+        images.decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(b"x" * 2_000_000)),
+        (b"zTXt", b"comment\0\0" + zlib.compress(b"x" * 2_000_000)),
+        (b"zTXt", b"comment\0\0no deflate"),
+        (b"iCCP", b"large\0\0" + zlib.compress(bytes(2_000_000))),
+        (b"iCCP", b"broken"),
+        (b"pHYs", b""),
+    ],
+    ids=["text", "packed", "damaged text", "profile", "damaged profile", "resolution"],
+)
+def test_what_is_beside_a_pngs_pixels_does_not_cost_the_picture(chunk, where):
+    rows = [bytes([1, 2, 3, 4, 5, 6])]
+    content = png(2, 1, 8, 2, rows, chunk)
+    if where == "after":
+        plain = png(2, 1, 8, 2, rows)
+        start = content.index(chunk[0]) - 4
+        piece = content[start : start + 12 + len(chunk[1])]
+        content = plain[:-12] + piece + plain[-12:]
+    np.testing.assert_array_equal(images.decode(content), [[[1, 2, 3], [4, 5, 6]]])
+    damaged = content.replace(chunk[0] + chunk[1][:4], chunk[0] + b"\xff\xfe\xfd\xfc"[: len(chunk[1])], 1)
+    np.testing.assert_array_equal(images.decode(damaged), [[[1, 2, 3], [4, 5, 6]]])  # its checksum is wrong now
+    with pytest.raises(ValueError, match="damaged"):
+        images.decode(content.replace(b"IDAT", b"IDAX"))
+
+
+def test_a_pngs_orientation_and_profile_survive_its_metadata():
+    pixels, exif = noise(5, 3), Image.Exif()
+    exif[0x0112] = 6
+    info = PngImagePlugin.PngInfo()
+    info.add_text("a", "x" * 2_000_000, zip=True)
+    content = encoded(Image.fromarray(pixels), "PNG", exif=exif, icc_profile=profile("rXYZ", "bXYZ"), pnginfo=info)
+    expected = UPRIGHT[6](pixels)[..., ::-1].astype(int)
+    np.testing.assert_allclose(images.decode(content).astype(int), expected, atol=2)
+    assert images.read(content).icc == profile("rXYZ", "bXYZ")
+
+
+# colours
+
+
+def profile(one="", other=""):
+    """sRGB, or with two primaries in each other's place."""
+    content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return content.replace(one.encode(), b"?XYZ").replace(other.encode(), one.encode()).replace(b"?XYZ", other.encode())
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
+def test_every_picture_is_given_in_srgb(file_format):
+    """In the profile red and blue have changed places, so the pixels' change them once more."""
+    pixels = noise(16, 16)
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    content = encoded(Image.fromarray(pixels), file_format, icc_profile=profile("rXYZ", "bXYZ"), **options)
+    np.testing.assert_allclose(images.decode(content).astype(int), pixels[..., ::-1], atol=2)
+    np.testing.assert_array_equal(images.read(content).pixels, pixels)  # for those that write it again
+
+
+def test_transparent_pictures_too():
+    layer = np.dstack([noise(16, 16), np.full((16, 16), 255, np.uint8)])
+    layer[0, 0, 3] = 0
+    result = images.decode(encoded(Image.fromarray(layer), "PNG", icc_profile=profile("rXYZ", "bXYZ")))
+    np.testing.assert_allclose(result[1:].astype(int), layer[1:, :, 2::-1], atol=2)
+    np.testing.assert_array_equal(result[0, 0], 255)
+
+
+@pytest.mark.parametrize("icc", [profile(), b"x" * 200, profile("rXYZ", "bXYZ")[:400]], ids=["srgb", "none", "cut"])
+def test_srgb_and_damaged_profiles_change_nothing(icc):
+    pixels = noise(16, 16)
+    np.testing.assert_array_equal(images.decode(encoded(Image.fromarray(pixels), "PNG", icc_profile=icc)), pixels)
+
+
+def test_grey_pictures_obey_their_profile_too():
+    """A grey profile with a gamma of 1.8; sRGB encodes the light by its own formula."""
+
+    def tag(kind, data):
+        return kind + bytes(4) + data
+
+    white = tag(b"XYZ ", struct.pack(">iii", 63190, 65536, 54061))  # D50 by 2**16
+    curve = tag(b"curv", struct.pack(">IH", 1, round(1.8 * 256))) + bytes(2)
+    table = struct.pack(">I", 2) + b"wtpt" + struct.pack(">II", 156, 20) + b"kTRC" + struct.pack(">II", 176, 14)
+    head = bytearray(128)
+    head[8:12], head[12:16], head[16:20], head[20:24], head[36:40] = b"\2\x40\0\0", b"mntr", b"GRAY", b"XYZ ", b"acsp"
+    head[68:80] = struct.pack(">iii", 63190, 65536, 54061)
+    icc = bytes(head) + table + white + curve
+    icc = struct.pack(">I", len(icc)) + icc[4:]
+    grey = np.arange(0, 256, dtype=np.uint8).reshape(16, 16)
+    light = (grey / 255) ** (round(1.8 * 256) / 256)
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    result = images.decode(encoded(Image.fromarray(grey), "PNG", icc_profile=icc))
+    np.testing.assert_allclose(result, np.stack([expected] * 3, -1), atol=1.5)
+    photo = images.read(encoded(Image.fromarray(np.dstack([grey, grey])), "PNG", icc_profile=icc))
+    np.testing.assert_allclose(photo.layer[..., 0], expected, atol=1.5)
+    np.testing.assert_array_equal(photo.layer[..., 3], grey)
+
+
+def test_many_threads_share_a_transform():
+    contents = [
+        encoded(Image.fromarray(noise(64, 64, seed=i)), "PNG", icc_profile=profile("rXYZ", "gXYZ")) for i in (0, 1)
+    ]
+    alone = [images.decode(content) for content in contents]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for index, result in enumerate(pool.map(images.decode, contents * 100)):
+            np.testing.assert_array_equal(result, alone[index % 2])
+
+
+# proportions
+
+
+def test_proportions_by_hand():
+    pixels = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    assert images.to_aspect(pixels, "squeeze") is pixels
+    np.testing.assert_array_equal(images.to_aspect(pixels, "crop"), pixels[:, :2])
+    np.testing.assert_array_equal(images.to_aspect(pixels, "pad"), pixels[[0, 0, 1]])
+    np.testing.assert_array_equal(images.to_aspect(pixels, "crop", (10, 5)), pixels[:, 1:2])
+    np.testing.assert_array_equal(images.to_aspect(pixels, "pad", (10, 20)), pixels[:, [0, 0, 1, 2]])
+    for fit in ("crop", "pad"):
+        assert images.to_aspect(pixels, fit, (2, 3)) is pixels
+        assert images.to_aspect(np.zeros((1, 9, 3), np.uint8), fit).shape[:2] == ((1, 1) if fit == "crop" else (9, 9))
+    with pytest.raises(ValueError, match="fit must be one of squeeze, crop, pad; received 'stretch'"):
+        images.to_aspect(pixels, "stretch")
+
+
+# scan
+
+
+def test_linked_folders_are_followed_once_and_without_loops(tmp_path):
+    folder = tmp_path / "trainA"
+    save(folder / "own" / "a.png")
+    save(tmp_path / "elsewhere" / "deep" / "b.png")
+    (folder / "again").symlink_to(folder / "own")  # there already, under its own name
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "linked_too").symlink_to(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)
+    (folder / "up").symlink_to(tmp_path)
+    found = images.scan(folder)
+    assert [path.relative_to(folder).as_posix() for path in found.images] == ["linked/deep/b.png", "own/a.png"]
+    assert found.notes() == [f"Not used: {folder}/up, a link to a folder that {folder} lies in."]
+
+
+def test_what_is_not_used_is_told_by_kind_and_number(tmp_path):
+    dataset(tmp_path)
+    for name in ("a.MOV", "b.mov", "notes.txt", "README", "Thumbs.db", ".hidden", "c.mov"):
+        (tmp_path / "trainA" / name).touch()
+    frames = [Image.new("RGB", (30, 20), color) for color in ("red", "lime")]
+    frames[0].save(tmp_path / "trainB" / "pages.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "trainB" / "film.gif", save_all=True, append_images=frames[1:])
+    for _ in range(2):  # from the memory, too
+        found = images.load_dataset(tmp_path)
+        lines = found.notes("pad")
+        assert lines[0] == (
+            f"Not used in {tmp_path}/trainA: 5 files that have no image's name: 3 .mov, 1 .txt, 1 without an ending."
+        )
+        assert f"{tmp_path}/trainB: 2 files have several frames or pages; the first is used." in lines
+        (oblong,) = [line for line in lines if line.startswith(f"{tmp_path}/trainB: 4 of 4 ")]
+        assert oblong.endswith("images are not square, such as 8x12: made square, the border going on (--fit pad).")
+    assert "--fit crop or --fit pad keeps" in found.notes()[-1]
+    assert images.decode(tmp_path / "trainB" / "pages.tif")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_check_tells_how_far_it_is(tmp_path):
+    paths, told = [save(tmp_path / f"{index}.png") for index in range(3)], []
+    images.examine(paths, tmp_path / "memory.json", lambda *numbers: told.append(numbers))
+    assert told == [(1, 3), (2, 3), (3, 3)]

@@ -172,6 +172,9 @@ def test_the_default_folders(paths, tmp_path, monkeypatch):
     assert is_computed(paths, None)
     assert [path.suffix for path in (tmp_path / "chosen").iterdir()] == [".npz"]
     assert not (tmp_path / "home").exists()
+    monkeypatch.setenv("UGATIT_CACHE", "~/mine")  # as settings that no shell has read have it
+    assert is_computed(paths, None)
+    assert os.listdir(tmp_path / "chosen") == os.listdir(tmp_path / "home" / "mine")
     monkeypatch.delenv("UGATIT_CACHE")
     assert is_computed(paths, None)
     assert [path.suffix for path in (tmp_path / "home/.cache/ugatit_tf/features").iterdir()] == [".npz"]

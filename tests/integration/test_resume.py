@@ -1,6 +1,8 @@
 """A run that is killed, interrupted, or loses a file goes on as if nothing had happened."""
 
+import dataclasses
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 from ugatit_tf.config import RunConfig
 from ugatit_tf.data import demo
 from ugatit_tf.weights import archive
+from ugatit_tf.weights.process import Process
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 8
@@ -79,7 +82,9 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data_dir, tmp_path):
     newest = archive.list_checkpoints(killed / "checkpoint")[-1]
     torn = killed / "checkpoint" / f"step-{archive.step_of(newest) + 1:08d}.npz"
     torn.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    (killed / "checkpoint" / ".step-00000099.npz.1.tmp").write_bytes(b"half")
+    owner = dataclasses.replace(Process.here(), pid=process.pid, started="1")
+    (killed / "checkpoint" / f".step-00000099.npz.{owner.tag}-0.tmp").write_bytes(b"half")
+    assert (killed / "training.lock").exists()  # and is nobody's
 
     # Interrupted once more, by SIGTERM: it saves where it is and leaves with success, whichever step that is.
     process = start(data_dir, killed)
@@ -103,6 +108,29 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data_dir, tmp_path):
     assert set(received) == set(expected)
     assert all(np.array_equal(received[name], array) for name, array in expected.items())
     assert not list((killed / "checkpoint").glob(".*"))
+    assert not (killed / "training.lock").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
+def test_a_closed_terminal_loses_nothing(data_dir, tmp_path):
+    """SIGHUP, and a screen that can be written to no more: all is saved, and the exit code says so."""
+    import pty
+
+    run_dir = tmp_path / "run"
+    words = [str(word) for word in command(data_dir, run_dir, "--iteration", "5000", "--save_freq", "9999")]
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    shown = b""
+    while b"step     3/10000" not in shown:
+        shown += os.read(screen, 4096)
+    os.close(screen)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown.decode()
+    [path] = archive.list_checkpoints(run_dir / "checkpoint")
+    assert steps_logged(run_dir) == list(range(1, archive.step_of(path) + 1))
+    assert b"Compiling the training step" in shown
+    assert not (run_dir / "training.lock").exists()
 
 
 @pytest.mark.slow

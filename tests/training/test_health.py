@@ -2,7 +2,7 @@
 
 import pytest
 
-from ugatit_tf.training.health import hit_rate, judge
+from ugatit_tf.training.health import MIN_STEPS, hit_rate, judge
 
 RHOS = {"rho/gen_a2b/decoder_block_0/norm1": [0.8, 0.9], "rho/gen_a2b/up_norm_0": [0.1, 0.2]}
 
@@ -72,6 +72,50 @@ def test_only_the_last_tenth_counts():
     assert "it does not tell A from B yet" in early
 
 
+@pytest.mark.parametrize("steps", [1, 60, 999, 1000])
+def test_no_verdict_from_too_few_steps(steps):
+    """After one step: it guesses. After 60, when the sheets show brown blobs: all that was in the image is there."""
+    found = lines(history(steps, freq=1, **wins("a", 0.5)))
+    if steps < 1000:
+        times = "1 step" if steps == 1 else f"{steps} steps"
+        assert found == [f"no verdict after {times}; it takes 1,000. Until then look at the sheets."]
+    else:
+        assert len(found) == 8
+    assert MIN_STEPS == 1000  # docs/evaluation.md says so
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(0.51, "it guesses"), (0.6, "a fair game"), (0.89, "a fair game"), (0.93, "it is ahead"), (0.96, "it wins")],
+)
+def test_limits_of_the_discriminators(rate, words):
+    assert words in lines(history(**wins("a", rate)))[0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "loss", "words"),
+    [
+        (1.0, 1.36, "does not tell A from B yet"),  # always right, and by hardly anything
+        (0.55, 0.3, "does not tell A from B yet"),
+        (0.98, 1.0, "begins to tell A from B"),
+        (0.78, 0.78, "begins to tell A from B"),
+        (0.98, 0.68, "it tells A from B"),
+    ],
+)
+def test_the_cam_needs_hits_and_loss(rate, loss, words):
+    assert words in lines(history(hit_cam_b=rate, g_cam_b=loss))[3]
+
+
+# Seen on sheets of the demo: noise at 40 grey levels, blurred heads from 30 on, soft pictures at 20.
+@pytest.mark.parametrize(
+    ("grey", "words"),
+    [(41, "much is lost"), (31, "much is lost"), (25, "shapes and colours are there, blurred"), (11, "is still there")],
+)
+def test_limits_of_reconstructions(grey, words):
+    line = lines(history(**{f"g_cycle_{domain}": grey / 127.5 for domain in "ab"}))[5]
+    assert words in line
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(0.01, "misses A by 1.3 and B by 1.3 grey levels of 255: as good as a copy"), (0.4, "51.0 and B by 51.0 grey")],
@@ -94,8 +138,8 @@ def test_rho_that_has_not_moved(flavor, begun):
 def test_what_is_not_there_is_not_judged():
     """A CycleGAN (no CAM, no rho, one discriminator), readings without generators (n_critic), and nothing at all."""
     records = [
-        {"step": 50, "hit_real_a": 0.8, "hit_fake_a": 0.6, "hit_real_b": 0.9, "hit_fake_b": 1.0, "g_cycle_a": 0.1},
-        {"step": 100, "hit_real_a": 0.8, "hit_fake_a": 0.6, "hit_real_b": None, "hit_fake_b": 1.0},
+        {"step": 500, "hit_real_a": 0.8, "hit_fake_a": 0.6, "hit_real_b": 0.9, "hit_fake_b": 1.0, "g_cycle_a": 0.1},
+        {"step": 1000, "hit_real_a": 0.8, "hit_fake_a": 0.6, "hit_real_b": None, "hit_fake_b": 1.0},
     ]
     found = lines(records, rhos={})
     assert [line.split(":")[0] for line in found] == ["D of A is right 70% of the time"]

@@ -11,7 +11,9 @@ import pytest
 import tensorflow as tf
 
 import ugatit_tf
-from ugatit_tf.training.checkpoint import CheckpointStore, NonFiniteError
+from ugatit_tf.training import loop
+from ugatit_tf.training.checkpoint import CheckpointStore, NonFiniteError, refuse_differences
+from ugatit_tf.training.clock import Measured
 from ugatit_tf.training.loop import fit
 from ugatit_tf.training.reporting import Reporter
 from ugatit_tf.weights import archive
@@ -95,14 +97,15 @@ class FakeTrainer:
         return {"steps": tf.constant(self.steps, tf.int64)}
 
 
-def run_fit(tmp_path, trainer, batches=((None, None),) * 20, evaluate=None, **values):
-    train = ugatit_tf.TrainConfig(epoch=1, iteration=10)
+def run_fit(tmp_path, trainer, batches=None, evaluate=None, iteration=10, check=lambda: None, **values):
+    batches = ((None, None),) * (iteration + 10) if batches is None else batches
+    train = ugatit_tf.TrainConfig(epoch=1, iteration=iteration)
     freqs = {"log_freq": 4, "save_freq": 3, "print_freq": 5, "keep": 2}
     run = ugatit_tf.RunConfig(model=MODEL, train=train, **{**freqs, **values})
-    store = CheckpointStore(tmp_path / "checkpoint", run)
+    store = CheckpointStore(tmp_path / "checkpoint", run, check)
     drawn = []
     stream = io.StringIO()
-    with Reporter(tmp_path, tmp_path / "logs", tmp_path / "samples", 10, stream=stream) as reporter:
+    with Reporter(tmp_path, tmp_path / "logs", tmp_path / "samples", iteration, stream=stream) as reporter:
         done = fit(trainer, batches, run, store, reporter, lambda: drawn.append(trainer.steps) or {}, evaluate)
     return done, drawn, store, stream.getvalue()
 
@@ -115,7 +118,81 @@ def test_loop_saves_samples_and_stops_at_the_last_step(tmp_path):
     assert drawn == [5, 10]
     assert sorted(path.stem for path in store.folder.iterdir()) == ["step-00000009", "step-00000010"]
     # read at 3, 4, 5, 6, 8, 9 and 10: a checkpoint, a sheet or a report; the mean of the steps since the last one
-    assert [line.split("d ")[1].split()[0] for line in text.splitlines()] == ["2", "4", "5", "6", "7.5", "9", "10"]
+    lines = [line for line in text.splitlines() if line.startswith("step")]
+    assert [line.split("d ")[1].split()[0] for line in lines] == ["2", "4", "5", "6", "7.5", "9", "10"]
+
+
+def test_a_start_says_what_it_does(tmp_path):
+    """Nobody waits for the first step without a word; the time left comes when it has been measured."""
+    trainer = FakeTrainer()
+    trainer.steps = 3
+    _, _, _, text = run_fit(tmp_path, trainer, iteration=100)
+    lines = text.splitlines()
+    assert lines[0].startswith("Compiling the training step, once per start: ")
+    assert lines[1] == "The first step is done, after 0 seconds."
+    told = [line for line in lines if "measured" in line]
+    assert told == ["Less than a minute left, measured over 20 steps."]
+    at = lines.index(told[0])  # at step 24: 3 done before, the first, and 20 more; readings at multiples of 3, 4 and 5
+    assert [line.split("/")[0] for line in (lines[at - 1], lines[at + 1])] == ["step  21", "step  24"]
+
+
+def test_a_long_training_without_a_gpu_hears_of_smaller_models(tmp_path, monkeypatch):
+    told = Measured(20, 200.0, 7200.0)
+    run = ugatit_tf.RunConfig()
+    lines = loop._told(told, run)
+    assert lines[0] == "About 2 hours left, measured over 20 steps."
+    assert lines[1].startswith("A smaller model is faster: --light --img_size 128 --ch 32, in another --run_dir.")
+    assert len(loop._told(told._replace(left=3000.0), run)) == 1
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["GPU:0"])
+    assert len(loop._told(told, run)) == 1
+    assert loop._told(Measured(1, 99.0, 60.0), run) == ["About 1 minute left, measured over 1 step."]
+
+
+def test_a_checkpoint_comes_in_time_whatever_save_freq(tmp_path, monkeypatch):
+    """Each step is late here: one checkpoint between those of `save_freq`, which it takes no place from."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1)
+    trainer, seen = FakeTrainer(), {}
+
+    class Batches:
+        def __iter__(self):
+            for _ in range(20):
+                seen[trainer.steps] = [
+                    archive.step_of(path) for path in archive.list_checkpoints(tmp_path / "checkpoint")
+                ]
+                yield None, None
+
+    run_fit(tmp_path, trainer, Batches(), save_freq=3, keep=2)
+    assert [seen[step] for step in range(1, 10)] == [
+        [1],
+        [2],
+        [3],
+        [3, 4],
+        [3, 5],
+        [3, 6],
+        [3, 6, 7],
+        [3, 6, 8],
+        [6, 9],
+    ]
+    assert sorted(path.stem for path in (tmp_path / "checkpoint").iterdir()) == ["step-00000009", "step-00000010"]
+
+
+def test_the_default_is_ten_minutes():
+    assert loop.SAVE_SECONDS <= 600
+
+
+def test_a_run_that_has_become_anothers_is_left_alone(tmp_path):
+    """No checkpoint, no line in the logs: `check` raises from the second time on."""
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError("taken over")
+
+    with pytest.raises(OSError, match="taken over"):
+        run_fit(tmp_path, FakeTrainer(), check=check)
+    assert [path.stem for path in (tmp_path / "checkpoint").iterdir()] == ["step-00000003"]
+    assert len((tmp_path / "logs/losses.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_bad_loss_is_found_before_the_next_checkpoint(tmp_path):
@@ -185,6 +262,38 @@ def test_another_configuration_is_refused_by_name(tmp_path):
         CheckpointStore(store.folder, other).restore(FakeTrainer(), print)
 
 
+@pytest.mark.parametrize(
+    ("train", "change", "message"),
+    [
+        (
+            {"lr": 0.5},
+            False,
+            r"  lr: 0\.0001, not 0\.5\nWith --change lr may change\. Otherwise give the former flags, or",
+        ),
+        ({"lr": 0.5}, True, None),
+        ({"lr": 0.5, "epoch": 9}, True, None),
+        ({"epoch": 9}, False, None),
+        ({"epoch": 3}, True, r"  epoch: 4, not 3\n--epoch can only grow: 4 or more\. Otherwise"),
+        ({"seed": 7}, False, r"  seed: 0, not 7\nGive the former flags, or another --run_dir"),
+        ({"seed": 7}, True, r"  seed: 0, not 7\nGive the former flags"),
+        ({"seed": 7, "cam_weight": 1.0}, False, "With --change cam_weight may change; seed may not. Otherwise"),
+        (
+            {"seed": 7, "cam_weight": 1.0},
+            True,
+            r"x\.json is of a run with another configuration:\n  seed: 0, not",
+        ),
+    ],
+)
+def test_what_a_resumed_run_may_change(train, change, message):
+    former = ugatit_tf.RunConfig(model=MODEL, train=ugatit_tf.TrainConfig(epoch=4))
+    run = ugatit_tf.RunConfig(model=MODEL, train=ugatit_tf.TrainConfig(**{"epoch": 4} | train))
+    if message is None:
+        refuse_differences(former, run, "x.json", change)
+    else:
+        with pytest.raises(ValueError, match=message):
+            refuse_differences(former, run, "x.json", change)
+
+
 def best(store):
     return archive.read(store.folder / "best.npz")[0]
 
@@ -252,8 +361,13 @@ def test_a_training_ends_with_its_health(tmp_path):
             names = ("d_loss", "g_loss", "hit_real_a", "hit_fake_a", "g_cycle_a", "g_cycle_b")
             return names, np.array([1.0, 1.0, 1.0, 1.0, 0.1, 0.2])
 
-    _, _, _, text = run_fit(tmp_path, Judged())
+    _, _, _, text = run_fit(tmp_path, Judged(), iteration=1000, save_freq=500)
     ending = text[text.index("Health") :].splitlines()
     assert ending[0] == "Health, from the last tenth of the steps:"
-    assert ending[1].startswith("- D of A is right 100% of the time, and has been for 10 steps: it wins")
+    assert ending[1].startswith("- D of A is right 100% of the time, and has been for 1,000 steps: it wins")
     assert ending[2].startswith("- The cycle misses A by 12.8 and B by 25.5 grey levels")
+
+
+def test_a_short_training_ends_without_a_verdict(tmp_path):
+    text = run_fit(tmp_path, FakeTrainer())[-1]
+    assert text.splitlines()[-1].startswith("Health: no verdict after 10 steps; it takes 1,000.")

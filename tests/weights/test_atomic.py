@@ -1,5 +1,6 @@
 """Replacing a file: the whole new one or the whole old one, and nothing beside it."""
 
+import dataclasses
 import errno
 import os
 import stat
@@ -7,6 +8,7 @@ import stat
 import pytest
 
 from ugatit_tf.weights import atomic
+from ugatit_tf.weights.process import Process
 
 
 @pytest.fixture(params=["new", "replaced"])
@@ -78,3 +80,88 @@ def test_the_content_is_synced_before_the_rename_and_the_folder_after_it(path, m
     with atomic.replacing(path) as file:
         file.write(b"new")
     assert calls == ["file", "rename", "folder"]
+
+
+def fails_on(kind, number, monkeypatch):
+    """Let syncing a file or a folder fail with an errno."""
+    fsync = os.fsync
+
+    def failing(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (kind == "folder"):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.ENOTSUP, errno.EIO, errno.EBADF, errno.ENOSPC])
+def test_a_folder_that_cannot_be_synced_costs_nothing(number, path, monkeypatch):
+    """WSL, SMB and FUSE mounts: the file is written, synced and in its place."""
+    fails_on("folder", number, monkeypatch)
+    with atomic.replacing(path) as file:
+        file.write(b"new")
+    assert contents(path) == {"file.bin": b"new"}
+
+
+def test_a_folder_that_cannot_be_opened_costs_nothing(path, monkeypatch):
+    opened = os.open
+
+    def refuse(name, flags, *more, **words):
+        if os.path.isdir(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return opened(name, flags, *more, **words)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with atomic.replacing(path) as file:
+        file.write(b"new")
+    assert contents(path) == {"file.bin": b"new"}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_sync_takes_files(number, path, monkeypatch):
+    fails_on("file", number, monkeypatch)
+    with atomic.replacing(path) as file:
+        file.write(b"new")
+    assert contents(path) == {"file.bin": b"new"}
+
+
+def test_a_file_that_could_not_be_synced_is_not_put_there(path, monkeypatch):
+    before = contents(path)
+    fails_on("file", errno.EIO, monkeypatch)
+    with pytest.raises(OSError, match=r"file\.bin"), atomic.replacing(path) as file:
+        file.write(b"new")
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "写" * 83 + ".jpg"])
+def test_a_name_as_long_as_the_file_system_takes(name, tmp_path):
+    with atomic.replacing(tmp_path / name) as file:
+        file.write(b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_drafts_go_when_their_process_has_gone(tmp_path):
+    """One of this process, one of a process that has ended, and two whose process cannot be known, one a day old."""
+    mine = Process.here()
+    dead = dataclasses.replace(mine, started="long ago")
+    unseen = dataclasses.replace(mine, machine="another")
+    names = {name: f".step-1.npz.{owner.tag}-0.tmp" for name, owner in (("mine", mine), ("dead", dead), ("un", unseen))}
+    names |= {"old": ".step-2.npz.1.tmp", "other": f".table.txt.{dead.tag}-3.tmp"}  # an earlier version's name
+    for name in names.values():
+        (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / names["old"], (0, 0))
+    (tmp_path / "step-3.tmp").write_bytes(b"no draft")
+    atomic.remove_abandoned(tmp_path, "step-*")
+    assert {path.name for path in tmp_path.iterdir()} == {names["mine"], names["un"], names["other"], "step-3.tmp"}
+    atomic.remove_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {names["mine"], names["un"], "step-3.tmp"}
+
+
+def test_two_drafts_of_one_file_are_two(tmp_path):
+    path = tmp_path / "x"
+    with atomic.replacing(path) as first:
+        with atomic.replacing(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b"first")
+    assert contents(path) == {"x": b"first"}

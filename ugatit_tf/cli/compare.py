@@ -6,7 +6,7 @@ import textwrap
 
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_data, find_dataset, find_gpus, make_folder
+from ugatit_tf.cli.start import add_fit_flag, find_data, find_dataset, find_gpus, find_source, make_folder
 from ugatit_tf.weights.atomic import replacing
 
 SUMMARY = """\
@@ -30,11 +30,12 @@ def make_command():
     """The command with all its flags."""
     command = Command("compare", SUMMARY, words=True)
     command.group("What to score")
-    command.string("dataset", None, "Whose test images are translated (default: the runs').")
-    command.string("data_dir", None, "Where the datasets are (default: the runs', or dataset).")
+    command.path("dataset", None, "Whose test images are translated (default: the runs').")
+    command.path("data_dir", None, "Where the datasets are (default: the runs', or dataset).")
+    add_fit_flag(command)
     command.group("How")
     evaluate.add_feature_flags(command)
-    command.string("out", "comparison", "Folder for what is written.")
+    command.path("out", "comparison", "Folder for what is written.")
     return command
 
 
@@ -44,12 +45,12 @@ def main(arguments):
     values = command.parse(arguments)
     if values is None:
         return 0
-    sources = [pathlib.Path(word) for word in values["words"]]
-    if len(sources) < 2:
-        raise UsageError("Name two runs or more. See --help.")
-    checkpoints = [_newest(path) for path in sources]
+    if len(values["words"]) < 2:
+        raise UsageError("Name two runs or more. See ugatit compare --help.")
+    sources = [find_source(word) for word in values["words"]]
+    checkpoints = [evaluate.find_checkpoints(path)[-1] if path.is_dir() else path for path in sources]
     if len({path.resolve() for path in checkpoints}) < len(sources):
-        raise UsageError("One checkpoint is named twice. Name two runs or more. See --help.")
+        raise UsageError("One checkpoint is named twice. Name two runs or more. See ugatit compare --help.")
     data = {find_data(values, path, "its test images are translated") for path in sources}
     if len({os.path.realpath(part.path) for part in data}) > 1:
         raise UsageError(
@@ -65,8 +66,14 @@ def main(arguments):
     if len(set(sizes.values())) > 1:
         rows = ", ".join(f"{path}: {size} px" for path, size in sizes.items())
         raise UsageError(f"Scores at several sizes say nothing of each other ({rows}). Compare runs of one size.")
+    fits = sorted({part.fit for part in data})
+    if len(fits) > 1:
+        raise UsageError(
+            f"The runs were trained with --fit {' and '.join(fits)}, so they see images that are not square "
+            "differently. Say with --fit how all are to be shown them."
+        )
     dataset = find_dataset(data.pop(), need=("testA", "testB"))
-    evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())))
+    evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())), fits[0])
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
     pictures = {direction: [evaluator.pictures(direction, PICTURES)] for direction in evaluate.DIRECTIONS}
@@ -91,16 +98,6 @@ def main(arguments):
             _draw(columns, titles).save(file, "PNG")
     print(f"Pictures: {out / 'a2b.png'}, {out / 'b2a.png'}.")
     return 0
-
-
-def _newest(path):
-    evaluate.check_there(path)
-    if not path.is_dir():
-        return path
-    found = evaluate.find_checkpoints(path)
-    if not found:
-        raise UsageError(f"{path} is no run with a checkpoint.")
-    return found[-1]
 
 
 def _names(paths):

@@ -6,10 +6,14 @@ import pathlib
 
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
+    SOURCES,
+    add_fit_flag,
     add_official_flags,
     find_data,
     find_dataset,
     find_gpus,
+    find_source,
+    is_image_folder,
     make_folder,
     official_overrides,
 )
@@ -36,11 +40,12 @@ DIRECTIONS = ("a2b", "b2a")
 
 def add_feature_flags(command):
     """Add the flags that say with what images are scored."""
-    command.string(
+    command.path(
         "features",
         "inception",
         "Feature networks, separated by commas: inception (Keras's, fetched once), random (fixed random convolutions, "
         "no download), or the path of a .keras file, a SavedModel or a .tflite file.",
+        separator=",",
     )
     command.boolean(
         "paired",
@@ -55,12 +60,14 @@ def make_command():
     command.group("What to score")
     command.boolean("all", False, "All checkpoints of the run, with a plot of metric against step.")
     command.choice("direction", "both", (*DIRECTIONS, "both"), "Which translations.")
-    command.string("dataset", None, "Whose test images are translated (default: the run's).")
-    command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    command.path("checkpoint", None, f"The same as the word: {SOURCES}.", also=("run_dir", "model"))
+    command.path("dataset", None, "Whose test images are translated (default: the run's).")
+    command.path("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    add_fit_flag(command)
     add_official_flags(command)
     command.group("How")
     add_feature_flags(command)
-    command.string("out", None, "Folder for what is written (default: evaluation in the run folder, or here).")
+    command.path("out", None, "Folder for what is written (default: evaluation in the run folder, or here).")
     return command
 
 
@@ -70,12 +77,15 @@ def main(arguments):
     values = command.parse(arguments)
     if values is None:
         return 0
-    paths = [pathlib.Path(word) for word in values["words"]]
+    paths = [pathlib.Path(word) for word in [*values["words"], *filter(None, [values["checkpoint"]])]]
     if len(paths) not in (1, 2):
-        raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See --help.")
-    for path in paths:
-        check_there(path)
-    is_run = len(paths) == 1 and not (paths[0].is_dir() and find_checkpoints(paths[0]) is None)
+        raise UsageError("Name a run, a checkpoint, a folder of images, or two folders. See ugatit evaluate --help.")
+    for path in paths[1:]:
+        if not path.exists():
+            raise UsageError(f"{path} is not there.")
+    is_run = len(paths) == 1 and (values["checkpoint"] or not is_image_folder(paths[0]))
+    if is_run:
+        paths = [find_source(paths[0])]
     if values["all"] and not (is_run and paths[0].is_dir()):
         raise UsageError("--all is for a run folder.")
     if len(paths) == 2 and (command.given("dataset") or command.given("direction")):
@@ -103,7 +113,7 @@ def load_networks(values):
 
     names = [name.strip() for name in values["features"].split(",") if name.strip()]
     if not names:
-        raise UsageError("--features names none. See --help.")
+        raise UsageError("--features names none. See the help.")
     networks = {}
     for name in dict.fromkeys(names):
         network = load_features(name)
@@ -112,20 +122,14 @@ def load_networks(values):
     return list(networks.values())
 
 
-def make_evaluator(values, dataset, size):
-    """The `Evaluator` of a dataset's test images, by `--features` and `--paired`."""
+def make_evaluator(values, dataset, size, fit):
+    """The `Evaluator` of a dataset's test images, by `--features` and `--paired`; `fit` as in `DataConfig`."""
     from ugatit_tf.evaluation.score import Evaluator
 
-    evaluator = Evaluator(load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"])
+    evaluator = Evaluator(load_networks(values), dataset.test_a, dataset.test_b, size, values["paired"], fit)
     if evaluator.paired:
         print("testA and testB hold images of the same names: scored as pairs (--nopaired if they are none).")
     return evaluator
-
-
-def check_there(path):
-    """Raises a UsageError where there is neither a file nor a folder, nor an official TF1 checkpoint."""
-    if not (path.exists() or path.with_name(f"{path.name}.index").exists()):
-        raise UsageError(f"{path} is not there.")
 
 
 def find_checkpoints(run_dir):
@@ -209,7 +213,7 @@ def _score_run(command, values, path, out):
         held_out = _held_out(path) if values["all"] else []
     overrides = official_overrides(command, values, path)
     dataset = find_dataset(data, need=("testA", "testB"))
-    evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides))
+    evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides), data.fit)
     make_folder(out, "--out")
     directions = DIRECTIONS if values["direction"] == "both" else (values["direction"],)
     records = untranslated(evaluator, directions)
@@ -235,7 +239,7 @@ def _run_config(run_dir):
 
 def _score_folder(values, paths, out):
     """The record of one folder of images, against another or against a dataset's test images."""
-    from ugatit_tf.data.images import find_images
+    from ugatit_tf.data.images import scan
     from ugatit_tf.evaluation.score import score_folders
 
     if len(paths) == 1:
@@ -253,7 +257,10 @@ def _score_folder(values, paths, out):
             raise UsageError(f"{path} is no folder of images.")
         if find_checkpoints(path) is not None:
             raise UsageError(f"{path} is a run: score it alone, or several with `ugatit compare`.")
-        found.append(find_images(path))
+        there = scan(path)
+        for line in there.notes():
+            print(line)
+        found.append(there.images)
         if not found[-1]:
             raise UsageError(f"{path} has no images.")
     if len(paths) == 2:

@@ -10,15 +10,18 @@ import re
 import shutil
 import uuid
 
-from ugatit_tf import __version__
+from ugatit_tf import __version__, environment
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.start import (
+    SOURCES,
+    add_fit_flag,
     add_official_flags,
     find_data,
     find_dataset,
     find_gpus,
     make_folder,
     official_overrides,
+    one_source,
     quiet,
 )
 from ugatit_tf.weights.atomic import replacing
@@ -35,29 +38,27 @@ FORMATS = {
 DIRECTIONS = {"a2b": "A", "b2a": "B"}  # with the domain of the images that are translated
 
 SUMMARY = """\
-Usage: ugatit export --checkpoint PATH [flags]        (or: python export.py --checkpoint PATH [flags])
+Usage: ugatit export RUN|CHECKPOINT [flags]
 
 Writes the generators as SavedModels, which TF Serving loads, and as TFLite files, which run on phones, in browsers and
 anywhere else. Each takes a picture and gives a picture; resizing aside, there is nothing to do before or after.
 Every file is then run on the dataset's test images and compared with the trained generator; only files that pass are
 published, and the table of what was measured is printed and written beside them.
 
-  ugatit export --checkpoint runs/UGATIT_light_selfie2anime
-  ugatit export --checkpoint UGATIT.model-1000000 --dataset selfie2anime --formats saved_model,float16
+  ugatit export runs/UGATIT_light_selfie2anime
+  ugatit export UGATIT.model-1000000 --dataset selfie2anime --formats saved_model,float16
 
 In --out_dir: NAME_a2b/1, /2, ... (SavedModels, a new version each time), NAME_a2b_FORMAT.tflite, serving/ (settings for
-TF Serving), export.md and export.json (the proof). Needs: pip install 'ugatit-tf[export]'"""
+TF Serving), export.md and export.json (the proof). Needs: pip install ".[export]\""""
 PACKAGES = ("ai_edge_litert", "litert_quantizer", "tensorflow_serving")  # what the extra installs
 
 
 def make_command():
     """The command with all its flags."""
-    command = Command("export", SUMMARY)
+    command = Command("export", SUMMARY, words=True)
 
     command.group("What to export")
-    command.string(
-        "checkpoint", None, "A run folder, a step-*.npz of one, the prefix of an official TF1 checkpoint, or a .pt."
-    )
+    command.path("checkpoint", None, f"The same as the word: {SOURCES}.", also=("run_dir", "model"))
     formats = "; ".join(f"{name} ({text})" for name, text in FORMATS.items())
     command.string("formats", "saved_model,dynamic_range", f"Separated by commas: {formats}.")
     command.choice("direction", "both", (*DIRECTIONS, "both"), "Which generators.")
@@ -70,15 +71,16 @@ def make_command():
     command.integer("max_pixels", 32_000_000, "SavedModel: largest image that the signature `encoded` decodes.")
 
     command.group("Proof")
-    command.string("dataset", None, "Dataset whose test images the files are tried on (default: the run's).")
-    command.string("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    command.path("dataset", None, "Dataset whose test images the files are tried on (default: the run's).")
+    command.path("data_dir", None, "Where the datasets are (default: the run's, or dataset).")
+    add_fit_flag(command)
     command.integer("proof_images", 50, "Test images used, at most; and training images, by static_int8.")
 
     command.group("Names and folders")
     command.string("name", "ugatit", "First part of the files' and models' names.")
     command.string("label", None, "What the files call the model (default: its kind, the dataset and the direction).")
     command.string("licence", "not stated", "Licence of the model, for the files' metadata.")
-    command.string("out_dir", None, "Folder for everything (default: export in the run folder).")
+    command.path("out_dir", None, "Folder for everything (default: export in the run folder).")
     return command
 
 
@@ -91,8 +93,8 @@ def main(arguments):
     formats = _check(values)
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'ugatit-tf[export]'.")
-    checkpoint = pathlib.Path(values["checkpoint"])
+        raise UsageError(f"exporting needs {', '.join(missing)}: {environment.install_hint('export')}.")
+    checkpoint = one_source(command, values)
     data = find_data(values, checkpoint, "the files are tried on its test images")
     out_dir = _out_dir(values, checkpoint)
 
@@ -117,7 +119,9 @@ def main(arguments):
         for direction in directions:
             images = {
                 part: _images(
-                    getattr(dataset, f"{part}_{DIRECTIONS[direction].lower()}")[: values["proof_images"]], size
+                    getattr(dataset, f"{part}_{DIRECTIONS[direction].lower()}")[: values["proof_images"]],
+                    size,
+                    data.fit,
                 )
                 for part in parts
             }
@@ -133,8 +137,6 @@ def main(arguments):
 
 def _check(values):
     """Refuse what does not go together; returns the formats."""
-    if not values["checkpoint"]:
-        raise UsageError("what is to be exported? Give --checkpoint, a run folder for example. See --help.")
     formats = [name.strip() for name in values["formats"].split(",") if name.strip()]
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -171,13 +173,14 @@ def _size(text, generator):
     return size
 
 
-def _images(paths, size):
+def _images(paths, size, fit):
     """The test images at the size of the files, uint8 [N, H, W, 3]."""
     import numpy as np
 
     from ugatit_tf.data import images, pipeline
 
-    return np.stack([np.rint(pipeline.resize(images.decode(path), size)).astype(np.uint8) for path in paths])
+    fitted = (images.to_aspect(images.decode(path), fit, size) for path in paths)
+    return np.stack([np.rint(pipeline.resize(pixels, size)).astype(np.uint8) for pixels in fitted])
 
 
 def _export_generator(model, direction, formats, values, data, size, images, staged):

@@ -1,10 +1,11 @@
 """What commands that turn photos into photos share: which there are, where each result goes, and safe writing."""
 
 import glob
+import os
 import pathlib
 
 from ugatit_tf.cli.flags import UsageError
-from ugatit_tf.data.images import SUFFIXES, find_images
+from ugatit_tf.data.images import SUFFIXES, scan
 from ugatit_tf.inference.translate import Names
 from ugatit_tf.serving.client import plain
 from ugatit_tf.weights.atomic import replacing
@@ -13,7 +14,7 @@ from ugatit_tf.weights.atomic import replacing
 def add_result_flags(command):
     """Add the flags that say where the results go."""
     command.group("Results")
-    command.string("out", None, "Folder for the translations; made where missing.")
+    command.path("out", None, "Folder for the translations; made where missing.")
     command.boolean("overwrite", False, "Replace results that exist.")
 
 
@@ -34,7 +35,7 @@ def check_words(values, command, what="PHOTO|FOLDER ..."):
 
 
 def plan(words, out, overwrite, keep=()):
-    """What is to be done, and what is plain before anything is.
+    """What is to be done, and what is plain before anything is. Prints what in the folders is not used.
 
     Args:
         words: photos, folders with photos, and patterns such as `holiday/*.jpg` that no shell has resolved.
@@ -50,7 +51,10 @@ def plan(words, out, overwrite, keep=()):
         paths = [word]
         if word.is_dir():
             try:
-                paths = [path for path in find_images(word) if not _is_result(path, word, out)]
+                found_there = scan(word)
+                paths = [path for path in found_there.images if not _is_result(path, word, out)]
+                for note in found_there.notes():
+                    print(plain(note), flush=True)
             except OSError as error:
                 problems.append(f"{plain(word)}: cannot be listed ({error.strerror})")
                 continue
@@ -72,11 +76,24 @@ def plan(words, out, overwrite, keep=()):
 
 
 def _resolve(word):
-    """The paths that a word stands for: itself, or what fits it as a pattern."""
+    """The paths that a word stands for: itself, or what fits it as a pattern.
+
+    Brackets are taken for themselves first, as in a folder's name "photos [2024]", then for sets of characters in a
+    file's name alone, then in folders' names, too.
+    """
     path = pathlib.Path(word)
     if path.exists() or not glob.has_magic(word):
         return [path]
-    return [pathlib.Path(match) for match in sorted(glob.glob(word, recursive=True))] or [path]
+    folder, name = os.path.split(word)
+    for pattern in (_literal(word), os.path.join(_literal(folder), name), word):
+        matches = sorted(glob.glob(pattern, recursive=True))
+        if matches:
+            return [pathlib.Path(match) for match in matches]
+    return [path]
+
+
+def _literal(pattern):
+    return pattern.replace("[", "[[]")
 
 
 def _is_result(path, folder, out):

@@ -7,13 +7,10 @@ import os
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
-from ugatit_tf.cli.start import quiet
-from ugatit_tf.data.images import FOLDERS
+from ugatit_tf.cli.progress import Progress
+from ugatit_tf.cli.start import add_fit_flag, quiet
+from ugatit_tf.data.images import FOLDERS, describe_bad, describe_oblong, describe_several
 from ugatit_tf.serving.client import plain
-
-PROGRESS = 50  # photos between two lines
-IMAGES = 5000  # images between two lines, when they are written as records
-SHOWN = 10  # unreadable photos that are named on the screen
 
 SUMMARY = """\
 Usage: ugatit prepare PHOTO|FOLDER|PATTERN ... --out dataset/NAME [flags]      (a dataset from photos)
@@ -24,20 +21,22 @@ into trainA and some into testA. One run makes one domain, so two make a dataset
 
   ugatit prepare photos/ --out dataset/me2anime
   ugatit prepare drawings/ --domain B --whole --out dataset/me2anime
-  python train.py --dataset me2anime --img_size 256
+  ugatit train --dataset me2anime --img_size 256
 
 Of a folder all images are taken, nested folders included. Left out are photos without a face, faces that are too small,
 dark or blurred, and copies of a picture that is taken. dataset/NAME/prepare_A.json tells what became of each photo.
-Nothing that exists is replaced.
+Nothing that exists is replaced: given again, the command does nothing more, and with --add it adds the photos that are
+new and leaves the others as they are.
 
 With --tfrecord, the images of a dataset (trainA and trainB, and testA and testB if there are any) are checked and
 written as records, which a training reads as it reads the folders: with 100,000 images it starts in seconds. Stopped,
 it goes on when the same command is given again. See docs/training.md.
 
   ugatit prepare dataset/faces --tfrecord --out gs://bucket/sets/faces
-  python train.py --dataset faces --data_dir gs://bucket/sets
+  ugatit train --dataset faces --data_dir gs://bucket/sets
 
-Exit codes: 0 pictures were written (of records: all), 1 none were, 2 the command line is wrong."""
+Exit codes: 0 pictures were written (of records: all), or everything was done before; 1 none were; 2 the command line is
+wrong."""
 
 
 def make_command():
@@ -45,13 +44,17 @@ def make_command():
     command = Command("prepare", SUMMARY, words=True)
     command.group("Pictures")
     command.boolean(
-        "whole", False, "Look for no faces: take each picture as a whole, squeezed into a square. For drawings."
+        "whole", False, "Look for no faces: take each picture as a whole, as a square (see --fit). For drawings."
     )
+    add_fit_flag(command, "squeeze")
     command.integer("size", 256, "Pixels in a row; the --img_size of the training.")
     command.group("Dataset")
-    command.string("out", None, "The dataset's folder, dataset/NAME, or of records also a URL; made where missing.")
+    command.path("out", None, "The dataset's folder, dataset/NAME, or of records also a URL; made where missing.")
     command.choice("domain", "A", ("A", "B"), "Which side: training learns to turn A into B, and B into A.")
     command.float("test", 0.1, "Share of the pictures for the test, which training does not see: 0 to 0.9.")
+    command.boolean(
+        "add", False, "Add the photos that are new to the domain's pictures, without doing the others again."
+    )
     command.boolean("tfrecord", False, "Write a dataset that is there as records. Of the other flags with --out alone.")
     return command
 
@@ -72,28 +75,31 @@ def main(arguments):
     if not 0 <= values["test"] <= 0.9:
         raise UsageError(f"--test must be from 0 to 0.9; received {values['test']}.")
 
-    from ugatit_tf.inference.prepare import check_free, prepare
+    from ugatit_tf.inference.prepare import find_new, prepare
 
-    check_free(out, values["domain"])
     jobs, problems = _plan(values["words"], out, values["domain"])
     for problem in problems:
         fail(problem)
     if not jobs:
         return fail("There are no photos to work with. Name photos, or a folder that has some.")
+    options = [values[name] for name in ("domain", "size", "test")]
+    more = {"fit": values["fit"], "add": values["add"]}
+    if not find_new(jobs, out, *options, values["whole"], **more):
+        print(f"All {len(jobs)} photos were done before; {plain(out)}/prepare_{values['domain']}.json tells of each.")
+        return 0
     detector = None if values["whole"] else _detector()
+    show = Progress("Photos")
 
-    def progress(number, pictures):
-        if number % PROGRESS == 0:
-            print(f"{number}/{len(jobs)} photos, {pictures} pictures", flush=True)
+    def progress(number, pictures, total):
+        show(number, total, f", {pictures} pictures")
 
-    report = prepare(jobs, out, values["domain"], values["size"], values["test"], detector, progress)
-    return _tell(report, out, values)
+    return _tell(prepare(jobs, out, *options, detector, progress, **more), out, values)
 
 
 def _plan(words, out, domain):
     """(photo, name) pairs, and problems. The pictures of the dataset itself are no photos: it may lie among them."""
     place = out / f"train{domain}"
-    jobs, problems = photos.plan(words, place, overwrite=False)
+    jobs, problems = photos.plan(words, place, overwrite=True)  # what is there counts by its photo, not its name
     own = [(out / name).resolve() for name in FOLDERS]
     return [
         (path, result.relative_to(place))
@@ -113,14 +119,25 @@ def _tell(report, out, values):
     """Print what was done; returns the exit code."""
     from ugatit_tf.inference.prepare import REASONS
 
-    _name_unreadable([outcome.detail for outcome in report.outcomes if outcome.reason == "unreadable"])
+    unreadable = [outcome for outcome in report.outcomes if outcome.reason == "unreadable"]
+    bad = [(outcome.file, outcome.detail.removeprefix(f"{outcome.file}: ")) for outcome in unreadable]
+    for line in describe_bad(bad):
+        fail(plain(line))
+    lines = describe_several("Photos", len({outcome.file for outcome in report.outcomes if outcome.several}))
+    if values["whole"]:
+        sizes = [outcome.pixels for outcome in report.outcomes if outcome.pixels]
+        lines += describe_oblong("Photos", sizes, values["fit"])
+    for line in lines:
+        print(line)
     reasons = "; ".join(f"{count} {reason} ({REASONS[reason]})" for reason, count in report.left_out().items())
     if report.path is None:
         advice = "" if values["whole"] else " Give photos that show a face well, or --whole for drawings."
         return fail(f"Nothing usable, and nothing written. Photos: {report.photos}; left out: {reasons}.{advice}")
     domain = values["domain"]
+    before = f" ({report.done} more were done before)" if report.done else ""
+    new = "new " if values["add"] else ""
     print(
-        f"{report.photos} photos, {report.train + report.test} pictures in {plain(out)}: "
+        f"{report.photos} photos{before}, {report.train + report.test} {new}pictures in {plain(out)}: "
         f"{report.train} in train{domain}, {report.test} in test{domain}."
     )
     if reasons:
@@ -128,17 +145,9 @@ def _tell(report, out, values):
     return 0
 
 
-def _name_unreadable(details):
-    """Print the first of what is wrong with files; each begins with the path."""
-    for detail in details[:SHOWN]:
-        fail(plain(detail))
-    if len(details) > SHOWN:
-        fail(f"{len(details) - SHOWN} more cannot be read.")
-
-
 def _write_records(command, values):
     """`--tfrecord`; returns the exit code."""
-    given = [f"--{name}" for name in ("whole", "size", "domain", "test") if command.given(name)]
+    given = [f"--{name}" for name in ("whole", "fit", "size", "domain", "test", "add") if command.given(name)]
     if given:
         raise UsageError(f"{', '.join(given)} has no meaning with --tfrecord: images are written as they are.")
     if len(values["words"]) != 1 or "://" in values["words"][0]:
@@ -152,16 +161,15 @@ def _write_records(command, values):
     with quiet():
         from ugatit_tf.data import records
     print(f"Checking the images of {plain(folder)} ...", flush=True)
-    shown = 0
-
-    def progress(done, total):
-        nonlocal shown
-        if done - shown >= IMAGES or done == total:
-            shown = done
-            print(f"{done}/{total} images", flush=True)
-
-    manifest, written = records.write_records(folder, out, progress)
-    _name_unreadable([f"{path}: left out, {reason}" for path, reason in manifest.left_out])
+    manifest, written = records.write_records(
+        folder,
+        out,
+        Progress("Writing"),
+        checking=Progress("Checking"),
+        tell=lambda line: print(plain(line), flush=True),
+    )
+    for line in describe_bad(manifest.left_out):
+        fail(plain(line))
     counts = [
         f"{sum(shard.records for shard in shards)} {name} in {len(shards)} shards"
         for name, shards in manifest.train.items()
@@ -172,5 +180,5 @@ def _write_records(command, values):
     if manifest.left_out:
         print(f"Left out: {len(manifest.left_out)} that cannot be read. {plain(out)}/{records.MANIFEST} names them.")
     parent, name = os.path.split(out)
-    print(f"Train: python train.py --dataset {plain(name)} --data_dir {plain(parent or '.')}")
+    print(f"Train: ugatit train --dataset {plain(name)} --data_dir {plain(parent or '.')}")
     return 0

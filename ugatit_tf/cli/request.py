@@ -32,7 +32,7 @@ def make_command():
         "server",
         "http://localhost:8501",
         "Its address: http://HOST:PORT or https://HOST:PORT for REST, grpc://HOST:PORT or grpcs://HOST:PORT for gRPC "
-        "(pip install 'ugatit-tf[grpc]').",
+        '(pip install ".[grpc]").',
     )
     command.string("model", "ugatit_a2b", "Name of the model on the server.")
     command.float("timeout", 30.0, "Seconds to wait for an answer.")

@@ -1,33 +1,20 @@
 """What several commands do first: start TensorFlow quietly, and find a checkpoint and the images of a dataset."""
 
 import contextlib
-import os
-import sys
+import difflib
+import math
+import pathlib
+import re
 
 from ugatit_tf.cli.flags import UsageError
-from ugatit_tf.config import DataConfig, RunConfig
+from ugatit_tf.config import FITS, DataConfig, RunConfig
+from ugatit_tf.environment import quiet
 from ugatit_tf.weights import archive
 
-# Whoever wants the notes of TensorFlow's C++ code (a GPU is not found, say) sets this, and nothing is hidden.
-_LOUD = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keep notes that C++ code writes to the terminal's error output, and that no setting silences, off it."""
-    if _LOUD:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for what is logged later
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+SOURCES = (
+    "a run folder, a checkpoint (step-*.npz), an official PyTorch .pt, or the prefix or folder of an official TF1 one"
+)
+RUNS = pathlib.Path("runs")  # where runs are by default
 
 
 def find_gpus():
@@ -64,6 +51,7 @@ def find_dataset(data, need):
     Returns:
         `ugatit_tf.data.images.Dataset`.
     """
+    from ugatit_tf.cli.progress import Progress
     from ugatit_tf.data import demo, images, tfds
 
     folder = data.path
@@ -71,15 +59,28 @@ def find_dataset(data, need):
     if data.dataset == "demo" and not made and not demo.demo_ready(folder):
         print(f"Drawing the demo set into {folder} ...", flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        demo.write_demo(folder)
+        demo.write_demo(folder, progress=Progress("Drawing"))
     if data.dataset.startswith("tfds:") and not made:
         tfds.write_tfds(data.dataset, folder)
-    dataset = images.load_dataset(folder, need=need)
-    for path, reason in dataset.bad:
-        print(f"Left out: {path}: {reason}")
+    dataset = images.load_dataset(folder, need=need, progress=Progress("Checking the images"))
+    for line in images.describe_bad(dataset.bad) + dataset.notes(data.fit):
+        print(line)
     counts = {name: len(getattr(dataset, f"{name[:-1]}_{name[-1].lower()}")) for name in images.FOLDERS}
-    print(f"Dataset {folder}:", ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    print(f"Dataset {folder}:", ", ".join(f"{number} {name}" for name, number in counts.items() if number))
     return dataset
+
+
+def check_dataset(data, need):
+    """As `find_dataset`, but nothing is drawn or fetched: says so where that is still to be done."""
+    from ugatit_tf.data import demo, images
+
+    made = images.holds_records(data.path)
+    if data.dataset == "demo" and not made and not demo.demo_ready(data.path):
+        print(f"Dataset {data.path}: will be drawn.")
+    elif data.dataset.startswith("tfds:") and not made and not data.path.exists():
+        print(f"Dataset {data.path}: will be fetched with TensorFlow Datasets.")
+    else:
+        find_dataset(data, need)
 
 
 def add_official_flags(command):
@@ -94,12 +95,193 @@ def official_overrides(command, values, checkpoint):
     return {name: values[name] for name in ("smoothing", "img_size") if not ours and command.given(name)}
 
 
+def one_source(command, values, flag="checkpoint"):
+    """The one run or checkpoint that a command line names, as a word or behind a flag; see `find_source`."""
+    named = [*values["words"], *filter(None, [values[flag]])]
+    if len(named) != 1:
+        what = f"received {', '.join(named)}" if named else SOURCES
+        raise UsageError(
+            f"Name one run or checkpoint: ugatit {command.name} RUN, or --{flag} RUN ({what}). "
+            f"See ugatit {command.name} --help."
+        )
+    return find_source(named[0])
+
+
+def find_source(path):
+    """The checkpoint that a path means, whatever part of it is named.
+
+    Args:
+        path: a run folder; the folder of its checkpoints; a checkpoint file of a run; an official `.pt` or `.pth`; of
+            an official TF1 checkpoint the prefix, with or without the step, or one of its files (`.index`, `.meta`,
+            `.data-*`, the text file `checkpoint`); or a folder that holds one of these, if it holds one alone.
+
+    Returns:
+        A path that `UGATIT.load` takes: a run folder, a file, or the prefix of a TF1 checkpoint. Where several
+        checkpoints of one training are there, the newest.
+
+    Raises:
+        UsageError: nothing is there, or no checkpoint, or several models; says what is there instead.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        found = _source_in(path)
+        if found is None:
+            inside = [_source_in(folder) for folder in _folders(path, 2) if _is_source(folder)]
+            if len(inside) > 1:
+                raise UsageError(f"{path} holds several models: {_some(inside)}. Name one of them.")
+            if not inside:
+                raise UsageError(f"{path} holds no checkpoint. Expected {SOURCES}.{_others(path)}")
+            found = inside[0]
+    else:
+        found = _source_of(path)
+    if found != path:
+        print(f"Checkpoint: {found}.")
+    return found
+
+
+def find_model(path):
+    """As `find_source`, of what translates: the files of `ugatit export` as well, which are given back as they are."""
+    path = pathlib.Path(path)
+    versions = path.is_dir() and any(child.name.isdigit() and child.is_dir() for child in path.iterdir())
+    exported = path.suffix == ".tflite" or versions or (path / "saved_model.pb").is_file()
+    return path if exported else find_source(path)
+
+
+def is_image_folder(path):
+    """Whether a path is a folder of images, and neither a run nor the folder of a checkpoint."""
+    from ugatit_tf.data.images import find_images
+
+    return path.is_dir() and _source_in(path) is None and bool(find_images(path))
+
+
+def _source_of(path):
+    """As `find_source`, of a file, or of a prefix, of which there is no file."""
+    if not path.is_file():
+        if path.with_name(f"{path.name}.index").is_file():
+            return path
+        found = _newest(path.parent.glob(f"{_literal(path.name)}-*.index")) if path.name else None
+        if found:
+            return found.with_suffix("")
+        raise UsageError(f"{path} is not there.{_others(path) or f' Expected {SOURCES}.'}")
+    if path.suffix in (".npz", ".pt", ".pth"):
+        return path
+    if path.name == "checkpoint":
+        found = _source_in(path.parent)
+        if found:
+            return found
+    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name)
+    if prefix != path.name:
+        if path.with_name(f"{prefix}.index").is_file():
+            return path.with_name(prefix)
+        raise UsageError(f"{path}: {prefix}.index is not beside it, which a TF1 checkpoint needs. Copy it there, too.")
+    raise UsageError(f"No checkpoint at {path}. Expected {SOURCES}.{_others(path)}")
+
+
+def _source_in(folder):
+    """The checkpoint that a folder is or has in itself, else None.
+
+    Raises:
+        UsageError: it is a run that has none yet.
+    """
+    run = RunConfig.of_folder(folder)
+    checkpoints = folder / (run or RunConfig()).checkpoint_dir
+    if archive.list_checkpoints(checkpoints) or (checkpoints / "best.npz").is_file():
+        return folder
+    if run:
+        raise UsageError(f"{folder} has no checkpoint yet.")
+    steps = archive.list_checkpoints(folder)
+    if steps:
+        parent, run = run_of(steps[-1])
+        return parent if parent and folder.absolute().name == run.checkpoint_dir else steps[-1]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        named = re.search(
+            r'^model_checkpoint_path: "(?:.*[/\\])?(.+)"', (folder / "checkpoint").read_text(), re.MULTILINE
+        )
+        if named and (folder / f"{named[1]}.index").is_file():  # its folder may be one of another machine
+            return folder / named[1]
+    found = _newest(folder.glob("*.index"))
+    if found:
+        return found.with_suffix("")
+    return _newest([*folder.glob("*.pt"), *folder.glob("*.pth")])
+
+
+def _newest(paths):
+    """The file whose name ends in `latest` or tells the most steps, else the one written last; None of none."""
+
+    def order(path):
+        steps = re.search(r"\d+$", path.stem)
+        number = int(steps[0]) if steps else -1
+        return math.inf if path.stem.endswith("latest") else number, path.stat().st_mtime
+
+    return max(paths, key=order, default=None)
+
+
+def _literal(text):
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def _folders(folder, depth):
+    """The folders in a folder, and in these, by name."""
+    with contextlib.suppress(OSError):
+        for child in sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
+            yield child
+            if depth > 1 and not (child / "config.json").is_file():
+                yield from _folders(child, depth - 1)
+
+
+def _others(path):
+    """A sentence on what may have been meant instead of a path that has no checkpoint; empty where nothing is near."""
+    near = {}
+    for folder in dict.fromkeys((path.parent, RUNS)):
+        with contextlib.suppress(OSError):
+            names = {child.name: child for child in sorted(folder.iterdir()) if child != path}
+            close = difflib.get_close_matches(path.name, names, n=5, cutoff=0.5)
+            near |= {str(names[name]): None for name in close if _is_source(names[name])}
+    return f" There is: {_some(near)}." if near else ""
+
+
+def _is_source(path):
+    if not path.is_dir():
+        return path.suffix in (".npz", ".pt", ".pth", ".index")
+    with contextlib.suppress(UsageError, ValueError):
+        return _source_in(path) is not None
+    return False
+
+
+def _some(paths):
+    paths = list(map(str, paths))
+    return ", ".join(paths[:5]) + f" and {len(paths) - 5} more" * (len(paths) > 5)
+
+
+def run_of(source):
+    """The run that a checkpoint is of.
+
+    Args:
+        source: as `find_source` gave it.
+
+    Returns:
+        `folder, config`, each None where it is not known: of an official checkpoint, or of a file that was moved.
+    """
+    if source.is_dir():
+        config = RunConfig.of_folder(source)
+        for path in () if config else reversed(archive.list_checkpoints(source / RunConfig().checkpoint_dir)):
+            with contextlib.suppress(ValueError):  # torn
+                config = config or RunConfig.from_json(archive.read_config(path), path)
+        return source, config
+    if source.suffix == ".npz":
+        folder = source.parent.parent if len(source.parts) > 2 else source.absolute().parent.parent
+        return folder if (folder / "config.json").is_file() else None, RunConfig.from_json(
+            archive.read_config(source), source
+        )
+    return None, None
+
+
 def find_data(values, checkpoint, what):
     """Where the images are: what the flags say, else what the run was trained on.
 
     Args:
         values: with `dataset` and `data_dir`, None where not given.
-        checkpoint: a run folder or a checkpoint file.
+        checkpoint: as `find_source` gave it.
         what: to be done with the images, for the error.
 
     Returns:
@@ -108,11 +290,15 @@ def find_data(values, checkpoint, what):
     Raises:
         UsageError: neither tells.
     """
-    if checkpoint.suffix == ".npz" and checkpoint.is_file():
-        run = RunConfig.from_json(archive.read_config(checkpoint), checkpoint)
-    else:
-        run = RunConfig.of_folder(checkpoint)
+    _, run = run_of(checkpoint)
     if not values["dataset"] and run is None:
         raise UsageError(f"{checkpoint} does not tell its dataset; {what}. Give --dataset.")
     default = run.data if run else DataConfig()
-    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir)
+    fit = values.get("fit") or default.fit
+    return DataConfig(values["dataset"] or default.dataset, values["data_dir"] or default.data_dir, fit)
+
+
+def add_fit_flag(command, default=None):
+    """Add the flag that says what becomes of images that are not square; by default, what a run did in its training."""
+    text = "Images that are not square: squeeze them (as the official codes do), crop (the middle) or pad (the border)."
+    command.choice("fit", default, FITS, text + ("" if default else " (default: as in the run's training)"))

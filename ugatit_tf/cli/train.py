@@ -8,8 +8,23 @@ import os
 import pathlib
 import re
 
+from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
-from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides, quiet
+from ugatit_tf.cli.start import (
+    RUNS,
+    SOURCES,
+    add_fit_flag,
+    check_dataset,
+    find_data,
+    find_dataset,
+    find_gpus,
+    find_source,
+    make_folder,
+    official_overrides,
+    one_source,
+    quiet,
+    run_of,
+)
 from ugatit_tf.config import (
     ARCHITECTURES,
     CYCLEGAN_TRAINING,
@@ -22,6 +37,8 @@ from ugatit_tf.config import (
     RunConfig,
     TrainConfig,
 )
+from ugatit_tf.text import count
+from ugatit_tf.weights import archive
 from ugatit_tf.weights.atomic import replacing
 
 FOLDERS = {
@@ -35,11 +52,13 @@ AUTO = "auto"  # the precision that is measured to be the fastest
 SAMPLES = 5  # images of each folder on a sample sheet, as in the official PyTorch code
 
 SUMMARY = """\
-Usage: ugatit train --dataset NAME [flags]        (or: python train.py --dataset NAME [flags])
+Usage: ugatit train --dataset NAME [flags]        (in a checkout also: python train.py --dataset NAME [flags])
+       ugatit train --phase test RUN|CHECKPOINT [flags]
 
 Trains U-GAT-IT on dataset/NAME/{trainA,trainB} and shows its progress on dataset/NAME/{testA,testB}. Stop it with
 Ctrl-C and give the same command again: it goes on where it stopped. `--dataset demo` needs no files: the program draws
-them. `--phase test` translates the test images with what was trained. Booleans: --light, --light False or --nolight.
+them. `--phase test` translates the test images with what was trained; a run knows its model and its dataset. Booleans:
+--light, --light False or --nolight. With --run_dir RUN a run goes on without its other flags, which it knows, too.
 
 Everything of a run is in one folder (--run_dir, by default runs/UGATIT[_light]_NAME):
   config.json   checkpoint/   logs/ (TensorBoard and losses.jsonl)   samples/ (sheets)   results/ (of --phase test)
@@ -53,22 +72,24 @@ A first try on a computer without a GPU:
 def make_command():
     """The command with all its flags: TF1's with its names and defaults, and a few of ours."""
     model, train, data, run = ModelConfig(), TrainConfig(), DataConfig(), RunConfig()
-    command = Command("train", SUMMARY)
+    command = Command("train", SUMMARY, words=lambda values: values["phase"] == "test")
 
     command.group("What to do")
     command.choice("phase", "train", ("train", "test"), "Train, or translate the test images with a trained model.")
-    command.string(
+    command.path(
         "dataset",
         data.dataset,
         "Folder below --data_dir with trainA, trainB, testA and testB, or with the records that ugatit prepare "
         "--tfrecord wrote; demo, which is drawn; or tfds:cycle_gan/NAME, which is fetched once with TensorFlow "
         "Datasets.",
     )
-    command.string("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
+    command.path("data_dir", data.data_dir, "Where the datasets are; of records also a URL, gs://bucket/path.")
+    add_fit_flag(command, data.fit)
     command.boolean(
         "dry_run",
         False,
-        "Check the flags, print the configuration, parameter counts and the predicted memory of a step, and stop.",
+        "Check the flags and the dataset, print the configuration, the number of weights and the predicted memory of a "
+        "step, and stop.",
     )
 
     command.group("Model")
@@ -98,7 +119,9 @@ def make_command():
 
     command.group("Training")
     command.integer("epoch", train.epoch, "Number of epochs.")
-    command.integer("iteration", train.iteration, "Number of steps in an epoch.")
+    command.integer(
+        "iteration", train.iteration, "Number of steps in an epoch, as in TF1. (In the PyTorch code: of all steps.)"
+    )
     command.integer("batch_size", train.batch_size, "Images of each domain in a step, of all devices together.")
     command.float("lr", train.lr, "Learning rate.")
     command.boolean("decay_flag", train.decay_flag, "Lower the learning rate from --decay_epoch on.")
@@ -150,28 +173,32 @@ def make_command():
         "Steps between scores (KID) of images that are held out for that: a tenth of the training images, at most 100 "
         "of each domain. The best weights are kept as best.npz beside the last ones. 0: train on all images.",
     )
-    command.string("features", run.features, "For --eval_every: random, inception or a file; see ugatit evaluate.")
+    command.path("features", run.features, "For --eval_every: random, inception or a file; see ugatit evaluate.")
     command.integer("keep", run.keep, "Number of checkpoints kept.")
     command.boolean(
         "resume", True, "Go on from the run folder's last checkpoint; with --noresume an old run is an error."
     )
-    command.string(
+    command.boolean(
+        "change",
+        False,
+        "Let a resumed run change --lr, the weights of the losses, and --eval_every from or to 0. Without it only a "
+        "larger --epoch, and what decides no weights. config.json keeps the history.",
+    )
+    command.path(
         "init",
         None,
         "Begin a new run from the weights of a run or of an official checkpoint. Without effect when the run goes on.",
     )
-    command.string(
-        "checkpoint", None, "For --phase test: a checkpoint other than the run's last; official ones also work."
-    )
+    command.path("checkpoint", None, f"For --phase test, the same as the word: {SOURCES}.")
 
     command.group("Folders")
-    command.string(
+    command.path(
         "run_dir",
         None,
         "Folder of this run (default: runs/UGATIT[_light]_NAME, with what is unusual in the model's name).",
     )
     for name, text in FOLDERS.items():
-        command.string(name, getattr(run, name), f"Name of the folder for {text}, inside the run folder.")
+        command.path(name, getattr(run, name), f"Name of the folder for {text}, inside the run folder.")
     return command
 
 
@@ -181,21 +208,60 @@ def main(arguments):
     values = command.parse(arguments)
     if values is None:
         return 0
+    if values["phase"] == "test":
+        _refuse(command, values, "init", "dry_run", "strategy", "change")
+        return _test(command, values)
+    _refuse(command, values, "checkpoint")
     try:
         run = _run_config(command, values)
     except ValueError as error:
         raise UsageError(error) from error
-    if values["phase"] == "test":
-        _refuse(command, "test", "init", "dry_run", "strategy")
-        return _test(command, values, run)
-    _refuse(command, "train", "checkpoint")
-    return _train(values, run)
+    _refuse_pytorch_iterations(command, values, run)
+    from ugatit_tf.training.signals import lasting_output
+
+    with lasting_output():
+        return _train(values, run)
 
 
-def _refuse(command, phase, *names):
-    given = [f"--{name}" for name in names if command.given(name)]
+def _refuse(command, values, *names):
+    given = [f"--{name} {values[name]}" for name in names if command.given(name)]
     if given:
-        raise UsageError(f"{', '.join(given)} has no meaning with --phase {phase}.")
+        raise UsageError(f"{', '.join(given)} has no meaning with --phase {values['phase']}.")
+
+
+def _refuse_pytorch_iterations(command, values, run):
+    """The official PyTorch code counts all steps with --iteration: here that would be a hundred times as many."""
+    steps = run.train.iteration
+    few = 10_000 if run.model.flavor == "pytorch" else 100_000
+    if not command.given("iteration") or command.given("epoch") or steps <= few:
+        return
+    former = _former(_run_dir(values))
+    if former and former.train.iteration == steps:  # it was meant
+        return
+    epochs, rest = divmod(steps, 10_000)
+    same = f"--epoch {epochs} --iteration 10000" if epochs and not rest else f"--epoch 2 --iteration {-(-steps // 2)}"
+    raise UsageError(
+        f"--iteration {steps} is the number of steps in each of {run.train.epoch} epochs: {run.train.total_steps:,} in "
+        f"all. The official PyTorch code counts all steps with it; for its {steps:,} give {same}. For the "
+        f"{run.train.total_steps:,} add --epoch {run.train.epoch}."
+    )
+
+
+def _former(run_dir):
+    """The configuration of the run that goes on in a folder, or None where none has a checkpoint there."""
+    run = RunConfig.of_folder(run_dir)
+    return run if run and archive.list_checkpoints(run_dir / run.checkpoint_dir) else None
+
+
+def _known_to_run(command, values):
+    """Of the flags that are not given, the values of the run that `--run_dir` goes on with."""
+    run = _former(pathlib.Path(values["run_dir"])) if values["run_dir"] and values["resume"] else None
+    if run is None:
+        return {}
+    known = dataclasses.asdict(run)
+    known |= {**known.pop("model"), **known.pop("train"), **known.pop("data")}
+    known = {_flag(name): value for name, value in known.items()}
+    return {name: value for name, value in known.items() if not command.given(name)}
 
 
 def _run_config(command, values):
@@ -205,11 +271,12 @@ def _run_config(command, values):
     if values["model"] == "cyclegan":
         own = CYCLEGAN_TRAINING | {"n_res": 9 if values["img_size"] >= 256 else 6}
         values |= {name: value for name, value in own.items() if not command.given(name)}
+    values |= _known_to_run(command, values)
     parts = {
         name: part(**{field.name: values[_flag(field.name)] for field in dataclasses.fields(part)})
         for name, part in (("model", ModelConfig), ("train", TrainConfig), ("data", DataConfig))
     }
-    own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in parts]
+    own = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*parts, "history")]
     return RunConfig(**parts, **{name: values[name] for name in own})
 
 
@@ -217,24 +284,23 @@ def _flag(field):
     return _FLAGS.get(field, field)
 
 
-def _run_dir(values, run):
+def _run_dir(values):
     if values["run_dir"]:
         return pathlib.Path(values["run_dir"])
-    model = run.model
-    words = [model.title.replace("-", "")]
-    words += ["light"] * model.light
-    words += [model.norm] * (model.norm != "adalin")
-    words += [f"no_{name}" for name in ("cam_g", "cam_d") if not getattr(model, name)]
-    words.append(re.sub(r"[^\w.-]+", "_", run.data.dataset))
-    return pathlib.Path("runs") / "_".join(words)
+    words = ["CycleGAN" if values["model"] == "cyclegan" else "UGATIT"]
+    words += ["light"] * values["light"]
+    words += [values["norm"]] * (values["norm"] != "adalin")
+    words += [f"no_{name}" for name in ("cam_g", "cam_d") if not values[name]]
+    words.append(re.sub(r"[^\w.-]+", "_", values["dataset"]))
+    return RUNS / "_".join(words)
 
 
-def _load_images(paths, size):
+def _load_images(paths, size, fit):
     import numpy as np
 
     from ugatit_tf.data import pipeline
 
-    batches = pipeline.reading(pipeline.test_batches(paths, size))
+    batches = pipeline.reading(pipeline.test_batches(paths, size, fit=fit))
     return np.concatenate([image for image, _ in batches]) if paths else None
 
 
@@ -243,10 +309,11 @@ def _report_device(run, gpus, workers):
 
     if workers.replicas > 1:
         each = run.train.batch_size // workers.replicas
-        print(f"{workers.replicas} devices on {workers.count} machines; images of each domain in a step: {each} each.")
+        places = f"{count(workers.replicas, 'device')} on {count(workers.count, 'machine')}"
+        print(f"{places}; images of each domain in a step: {each} each.")
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(device_report(run.model, run.train, gpus, cores), flush=True)
+    print(device_report(gpus, cores), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
     line, advice = _memory(run, gpus, workers)
@@ -271,6 +338,8 @@ def _describe(model):
 
 
 def _train(values, run):
+    if not values["dry_run"]:
+        print("Starting TensorFlow ...", flush=True)
     gpus = find_gpus()
     from ugatit_tf.training.workers import Workers
 
@@ -295,7 +364,7 @@ def _settle_precision(values, run, workers):
     from ugatit_tf.training import precision
 
     if values["precision"] == AUTO:
-        former = RunConfig.of_folder(_run_dir(values, run))
+        former = RunConfig.of_folder(_run_dir(values))
         if former:
             chosen, line = former.train.precision, f"Precision: {former.train.precision}, as this run began."
         else:
@@ -317,21 +386,22 @@ def _settle_precision(values, run, workers):
 
 def _train_together(values, run, workers, gpus):
     from ugatit_tf.training.checkpoint import CheckpointStore
-    from ugatit_tf.training.trainer import Trainer
-    from ugatit_tf.ugatit import UGATIT
+    from ugatit_tf.training.lock import RunLock
 
-    run_dir = _run_dir(values, run)
-    store = CheckpointStore(run_dir / run.checkpoint_dir, run)
+    run_dir = _run_dir(values)
     _refuse_other_folders(run_dir, run)
-    if store and not values["resume"]:
+    if CheckpointStore(run_dir / run.checkpoint_dir, run) and not values["resume"]:
         raise UsageError(f"{run_dir} holds a run already. Give another --run_dir, or go on with it (--resume).")
     if values["dry_run"]:
         print(run.to_json())
         print(_describe(run.model))
         print(*filter(None, _memory(run, gpus, workers)), sep="\n")
+        print("Time: a training tells it after its first steps.")
+        check_dataset(run.data, ("trainA", "trainB"))
         return 0
 
     need = ("trainA", "trainB")
+    print(f"Checking the images of {run.data.dataset} ...", flush=True)
     dataset = find_dataset(run.data, need) if workers.chief else None
     workers.everyones(0)  # the chief may have had to draw or to fetch it
     dataset = dataset or find_dataset(run.data, need)
@@ -340,7 +410,25 @@ def _train_together(values, run, workers, gpus):
         dataset, held_out = dataset.hold_out()
         print(f"Held out to be scored: {len(held_out.test_a)} of trainA, {len(held_out.test_b)} of trainB.")
     make_folder(run_dir, "--run_dir")
+    with RunLock(run_dir) if workers.chief else contextlib.nullcontext() as lock:
+        store = CheckpointStore(run_dir / run.checkpoint_dir, run, lock.check if lock else lambda: None)
+        return _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out)
+
+
+def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
+    """Begin or resume the run in a folder that no other process trains in."""
+    from ugatit_tf.training.checkpoint import refuse_differences
+    from ugatit_tf.training.trainer import Trainer
+    from ugatit_tf.ugatit import UGATIT
+
+    config = run_dir / "config.json"
+    former, source = RunConfig.of_folder(run_dir), config
+    if former is None:
+        former, source = store.former()
+    if former:
+        refuse_differences(former, run, source, values["change"])
     _report_device(run, gpus, workers)
+    print("Building the networks ...", flush=True)
     with workers.strategy.scope():
         model = UGATIT(run.model, run.train.seed)
         if values["init"] and not store:
@@ -348,7 +436,8 @@ def _train_together(values, run, workers, gpus):
         trainer = Trainer(model, run.train)
     store.images = dataset.training_images()
     if store:
-        print(f"Going on from {store.restore(trainer, print)}, step {trainer.steps} of {run.train.total_steps}.")
+        path = store.restore(trainer, print, change=True)  # config.json has been compared, and is newer
+        print(f"Going on from {path}, step {trainer.steps} of {run.train.total_steps}.")
         if values["init"]:
             print(f"The run in {run_dir} has begun already: --init is passed over.")
     if len(set(workers.everyones(trainer.steps))) > 1:
@@ -356,14 +445,21 @@ def _train_together(values, run, workers, gpus):
             f"the workers find different checkpoints in {run_dir}, or some find none. Give a --run_dir on storage that "
             "all of them share."
         )
+    if former:
+        _tell_changes(former, run, trainer.steps)
+        run = store.run = former.resumed_by(run, trainer.steps, __version__)
     if workers.chief:
-        with replacing(run_dir / "config.json") as file:
+        with replacing(config) as file:
             file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
-        print("All steps are done. More: a larger --epoch in a new --run_dir, with --init.")
+        print(f"All {trainer.steps} steps are done. For more, give the same command with a larger --epoch.")
         return 0
-    done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
+    try:
+        done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
+    finally:
+        if workers.chief and former is None and not trainer.steps:
+            config.unlink(missing_ok=True)  # nothing has begun: the next command may be another
     workers.everyones(0)  # none leaves, with success, before the chief has saved
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
@@ -371,6 +467,20 @@ def _train_together(values, run, workers, gpus):
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
+
+
+def _tell_changes(former, run, steps):
+    """Say what a run changes when it resumes."""
+    from ugatit_tf.training.schedule import learning_rate
+
+    changes = former.changes(run)
+    if not changes:
+        return
+    print(f"Changed from step {steps} on:", ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changes.items()))
+    if {"lr", "epoch"} & set(changes) and steps < run.train.total_steps:
+        print(f"The learning rate goes on at {learning_rate(steps, run.train, run.model.flavor):.3g}.")
+    if run.eval_every and not former.eval_every and steps:
+        print("The images that are held out from here on were trained on before: their scores are too good.")
 
 
 def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
@@ -382,13 +492,13 @@ def _fit(run, run_dir, workers, trainer, store, dataset, held_out):
     from ugatit_tf.training.reporting import Reporter
 
     def batches_of(share):
-        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share)
+        return pipeline.train_batches(dataset, run.model, run.train, trainer.steps, share, run.data.fit)
 
     batches = pipeline.reading(workers.share(batches_of, run.train.batch_size))
     reporter, draw, evaluate = contextlib.nullcontext(), None, None
     if workers.chief:
         evaluate = _held_out_scorer(held_out, run, trainer) if held_out else None
-        draw = _sample_drawer(dataset, run.model.img_size, trainer)
+        draw = _sample_drawer(dataset, run.model.img_size, run.data.fit, trainer)
         folders = (run_dir, run_dir / run.log_dir, run_dir / run.sample_dir)
         reporter = Reporter(*folders, run.train.total_steps, start_step=trainer.steps)
     with reporter as reporter:
@@ -415,6 +525,7 @@ def _initialize(model, path):
     """Give a new model the weights of a checkpoint of the same shapes."""
     from ugatit_tf.ugatit import UGATIT
 
+    path = find_source(path)
     source = UGATIT.load(path, ema=False)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
     unseen = {"smoothing"} if model.gen_a2b.fixed_size and source.gen_a2b.fixed_size else {"smoothing", "img_size"}
@@ -426,12 +537,12 @@ def _initialize(model, path):
     print(f"Weights from {path}.")
 
 
-def _sample_drawer(dataset, size, trainer):
+def _sample_drawer(dataset, size, fit, trainer):
     """A function that draws the sheets of both directions, always of the same images."""
     from ugatit_tf.inference.sheets import sample_sheet
 
-    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size)
-    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size)
+    a = _load_images(dataset.train_a[:SAMPLES] + dataset.test_a[:SAMPLES], size, fit)
+    b = _load_images(dataset.train_b[:SAMPLES] + dataset.test_b[:SAMPLES], size, fit)
 
     def draw():
         gen_a2b, gen_b2a = (trainer.sampling_generators[name] for name in ("gen_a2b", "gen_b2a"))
@@ -448,7 +559,8 @@ def _held_out_scorer(held_out, run, trainer):
     from ugatit_tf.evaluation.score import DOMAINS, Evaluator
 
     network = load_features(run.features)
-    evaluator = Evaluator([network], held_out.test_a, held_out.test_b, run.model.img_size, paired=False)
+    paths, fit = (held_out.test_a, held_out.test_b), run.data.fit
+    evaluator = Evaluator([network], *paths, run.model.img_size, paired=False, fit=fit)
     kinds = {"": trainer.model.generators, "ema_": trainer.averages}
     generators = {
         f"{kind}kid_{direction}": (direction, tf.function(networks[f"gen_{direction}"]))
@@ -468,7 +580,16 @@ def _held_out_scorer(held_out, run, trainer):
     return score
 
 
-def _test(command, values, run):
+def _test(command, values):
+    named = values["words"] or values["checkpoint"]
+    source = one_source(command, values) if named else find_source(_run_dir(values))
+    folder, run = run_of(source)
+    run_dir = pathlib.Path(values["run_dir"]) if values["run_dir"] else folder or _run_dir(values)
+    # An official checkpoint does not tell its dataset: there the flags' defaults are those of the official codes.
+    flags = {name: values[name] if command.given(name) or not run else None for name in ("dataset", "data_dir", "fit")}
+    data = find_data(flags, source, "its test images are translated")
+    result_dir = run.result_dir if run and not command.given("result_dir") else values["result_dir"]
+
     find_gpus()
     import tensorflow as tf
 
@@ -476,32 +597,31 @@ def _test(command, values, run):
     from ugatit_tf.inference.translate import translate_folders
     from ugatit_tf.ugatit import UGATIT
 
-    run_dir = _run_dir(values, run)
-    source = pathlib.Path(values["checkpoint"] or run_dir)
     model = UGATIT.load(source, **official_overrides(command, values, source))
-    mine, given = dataclasses.asdict(model.config), dataclasses.asdict(run.model)
+    mine = dataclasses.asdict(model.config)
+    given = {name: values[_flag(name)] for name in mine}
     asked = [name for name in mine if command.given(_flag(name)) and given[name] != mine[name]]
     others = [f"--{_flag(name)} {mine[name]}" for name in asked]
     if others:
         raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
     size = model.config.img_size
-    roots = {name: os.path.join(run.data.path, name) for name in ("testA", "testB")}  # of a URL, too
+    roots = {name: os.path.join(data.path, name) for name in ("testA", "testB")}  # of a URL, too
     there = [name for name, root in roots.items() if tf.io.gfile.isdir(os.fsencode(root))]
-    dataset = find_dataset(run.data, need=there or ("testA", "testB"))
+    dataset = find_dataset(data, need=there or ("testA", "testB"))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
-    out_dir = run_dir / run.result_dir
+    out_dir = run_dir / result_dir
     make_folder(out_dir, "--run_dir")
     counts = translate_folders(
         *generators,
-        pipeline.reading(pipeline.test_batches(dataset.test_a, size)),
-        pipeline.reading(pipeline.test_batches(dataset.test_b, size)),
+        pipeline.reading(pipeline.test_batches(dataset.test_a, size, fit=data.fit)),
+        pipeline.reading(pipeline.test_batches(dataset.test_b, size, fit=data.fit)),
         out_dir,
-        title=f"{model.config.title}: {run.data.dataset}",
+        title=f"{model.config.title}: {data.dataset}",
         source_root_a=roots["testA"],
         source_root_b=roots["testB"],
     )
     with replacing(out_dir / "model.json") as file:
         file.write(json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}).encode() + b"\n")
-    print(f"{counts['a2b']} images A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
+    print(f"{count(counts['a2b'], 'image')} A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
     return 0

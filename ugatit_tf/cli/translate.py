@@ -5,7 +5,7 @@ import time
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
-from ugatit_tf.cli.start import find_gpus, quiet
+from ugatit_tf.cli.start import add_fit_flag, find_gpus, find_model, quiet
 from ugatit_tf.serving.client import plain
 
 NO_FACE = 3  # exit code
@@ -29,16 +29,18 @@ def make_command():
     """The command with all its flags."""
     command = Command("translate", SUMMARY, words=True)
     command.group("Model")
-    command.string(
+    command.path(
         "model",
         None,
         "A TFLite file or SavedModel of ugatit export, a run's folder, a step-*.npz of one, or an official checkpoint.",
+        also=("checkpoint", "run_dir"),
     )
     command.choice("direction", "a2b", ("a2b", "b2a"), "Which generator of a run or an official checkpoint.")
     command.integer("threads", 2, "CPU threads, for TFLite files.")
     command.group("Translation")
     command.choice("faces", "all", ("all", "largest"), "Which faces of a photo.")
-    command.boolean("whole", False, "Look for no faces: translate each photo as a whole, squeezed into a square.")
+    command.boolean("whole", False, "Look for no faces: translate each photo as a whole, as a square (see --fit).")
+    add_fit_flag(command, "squeeze")
     command.float("strength", 1.0, "0 leaves the photo as it is, 1 shows the translation.")
     command.boolean("heatmap", False, "Lay the heatmap's colours over the translations: where the generator looked.")
     photos.add_result_flags(command)
@@ -80,9 +82,9 @@ def _load(values):
         find_gpus()
     with quiet():
         detector = None if values["whole"] else FaceDetector(values["threads"])
-        generator = load_generator(values["model"], values["direction"], values["threads"])
+        generator = load_generator(find_model(values["model"]), values["direction"], values["threads"])
     largest = values["faces"] == "largest"
-    return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"])
+    return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"], values["fit"])
 
 
 def _run(translator, jobs, errors, faceless):
@@ -109,6 +111,7 @@ def _run(translator, jobs, errors, faceless):
         if translator.detector:
             details.insert(0, f"{len(result.translated)} of {len(result.translated) + len(result.refused)} faces")
             details += [f"{fault} of {face.box[2]:.0f} px" for face, fault in result.refused]
+        details += result.notes
         print(f"{note} -> {plain(place)} ({', '.join(details)})", flush=True)
     return written
 

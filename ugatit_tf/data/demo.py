@@ -613,7 +613,7 @@ def write_demo(folder, seed=0, size=128, train=400, test=100, progress=None):
         splits = (("trainA", draw_photo, 0, 0, train), ("trainB", draw_anime, 1, 0, train), *splits)
     done, total = 0, sum(end - start for *_, start, end in splits)
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    drawing = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    drawing = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
     try:
         for name, draw, split, start, end in splits:
             (drawing / name).mkdir(parents=True)

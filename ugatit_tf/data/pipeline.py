@@ -32,7 +32,7 @@ def to_float(image):
     return tf.cast(image, tf.float32) * (1 / 127.5) - 1.0
 
 
-def train_batches(dataset, model_config, train_config, start=0, share=(0, 1)):
+def train_batches(dataset, model_config, train_config, start=0, share=(0, 1), fit="squeeze"):
     """Endless training batches, each a pure function of the seed, its number and the lists of files.
 
     Each domain is read in epochs of its own: every image once. The order of files is drawn from the seed, the domain
@@ -46,6 +46,7 @@ def train_batches(dataset, model_config, train_config, start=0, share=(0, 1)):
         start: number of the first batch, from 0, to resume at.
         share: (index, count), for one of several workers: its rows of each batch, which are the `index`-th of `count`
             equal parts. Images of the others are not decoded.
+        fit: what becomes of images that are not square, see `ugatit_tf.data.images.to_aspect`.
 
     Returns:
         `tf.data.Dataset` of (real_a, real_b), float32 of shape [batch_size / count, img_size, img_size, 3] in [-1, 1].
@@ -79,7 +80,7 @@ def train_batches(dataset, model_config, train_config, start=0, share=(0, 1)):
 
     def pair(*numbered):
         return tuple(
-            _train_image(_read(*file), number, domain, model_config, train_config)
+            _train_image(_read(fit, *file), number, domain, model_config, train_config)
             for domain, (number, *file) in enumerate(numbered)
         )
 
@@ -148,13 +149,14 @@ def _train_image(image, number, domain, model_config, train_config):
     return to_float(tf.where(flip < 0.5, image[:, ::-1], image))
 
 
-def test_batches(paths, img_size, batch_size=1):  # noqa: PT028 (no test, but the test images)
+def test_batches(paths, img_size, batch_size=1, fit="squeeze"):  # noqa: PT028 (no test, but the test images)
     """The images of a list, once and in order, resized and nothing else.
 
     Args:
         paths: the files.
         img_size: side of the images in pixels.
         batch_size: images in a batch; the last may have fewer.
+        fit: what becomes of images that are not square, see `ugatit_tf.data.images.to_aspect`.
 
     Returns:
         `tf.data.Dataset` of (images, paths): float32 of shape [N, img_size, img_size, 3] in [-1, 1], and strings of
@@ -162,7 +164,7 @@ def test_batches(paths, img_size, batch_size=1):  # noqa: PT028 (no test, but th
     """
 
     def load(path):
-        return to_float(resize(_read(path), img_size)), path
+        return to_float(resize(_read(fit, path), img_size)), path
 
     files = tf.data.Dataset.from_tensor_slices(tf.constant([os.fsencode(path) for path in paths], tf.string))
     return _batched(files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True), batch_size, False)
@@ -190,17 +192,18 @@ def _batched(examples, batch_size, drop_remainder):
     return examples.batch(batch_size, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
 
 
-def _read(name, *content):
+def _read(fit, name, *content):
     """A file's pixels, uint8 of shape [H, W, 3]. Pillow lets go of Python's lock while it decodes.
 
     Args:
+        fit: see `train_batches`.
         name: the path; or, where the content is given, what errors call it.
         content: the file's bytes.
     """
 
     def decode(name, *content):
         name = os.fsdecode(name)
-        return images.decode(*content, name) if content else images.decode(name)
+        return images.to_aspect(images.decode(*content, name) if content else images.decode(name), fit)
 
     pixels = tf.numpy_function(decode, [name, *content], tf.uint8)
     return tf.ensure_shape(pixels, (None, None, 3))

@@ -25,6 +25,8 @@ import re
 import struct
 import tempfile
 import threading
+import time
+import uuid
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +36,9 @@ from ugatit_tf.data.images import FOLDERS, MANIFEST, UNFINISHED, Dataset, holds_
 VERSION = 1
 RECORDS = 512  # of a shard, at most; training has two shards of each domain in memory
 BYTES = 64 << 20  # of a shard's images, at most, unless one image alone has more
+_ABANDONED = 24 * 3600  # seconds after which nobody writes a draft any more
 _THREADS = 16  # they wait for a disk or a network, not for a processor
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
 _FILE = re.compile(r"train[AB]-\d{5,}\.tfrecord")
 
 
@@ -294,7 +298,7 @@ def _check_shards(folder, shards):
         )
 
 
-def write_records(folder, out, progress=None, records=RECORDS, size=BYTES):
+def write_records(folder, out, progress=None, records=RECORDS, size=BYTES, checking=None, tell=None):
     """Write a dataset folder as a set of records.
 
     Every image is decoded once first (`images.load_dataset`), and those that cannot be read are left out. Interrupted,
@@ -305,6 +309,8 @@ def write_records(folder, out, progress=None, records=RECORDS, size=BYTES):
         out: folder of the set, local or a URL; missing, empty, or with what an earlier call wrote.
         progress: called as `progress(done, total)`, with numbers of training images, after each shard.
         records, size: a shard ends before it would have more records, or images of more bytes, than this.
+        checking: as `progress`, while the images are checked before.
+        tell: called with each line of `Dataset.notes`.
 
     Returns:
         The `Manifest`, and whether anything was written: False if the set was complete.
@@ -322,7 +328,10 @@ def write_records(folder, out, progress=None, records=RECORDS, size=BYTES):
     if "://" not in out and pathlib.Path(out).resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{out} lies in {folder}, the folder of the images. Give another place, beside it.")
     held = _list_own(out)
-    dataset = load_dataset(folder)
+    _remove_abandoned(out)
+    dataset = load_dataset(folder, progress=checking)
+    for line in dataset.notes() if tell else ():
+        tell(line)
     paths = dict(zip(FOLDERS, (dataset.train_a, dataset.train_b, dataset.test_a, dataset.test_b), strict=True))
     images = {name: [_Image.of(path, folder / name) for path in paths[name]] for name in FOLDERS}
     groups = {name: _divide(name, images[name], records, size) for name in FOLDERS[:2]}
@@ -426,10 +435,19 @@ def _list_own(out):
             raise FileExistsError(f"{out} is a file. Give a folder, or one that is to be made.")
         names = {name.rstrip("/") for name in tf.io.gfile.listdir(_file(out))}
     own = [name for name in (MANIFEST, UNFINISHED) if name in names]
-    others = sorted(names - {_draft(UNFINISHED)})  # all that is there if the very first write was interrupted
+    others = sorted(name for name in names if not _DRAFT.fullmatch(name))  # all there is after a first write cut off
     if others and not own:
         raise FileExistsError(f"{out} holds {others[0]!r}, and no records of this program. Give an empty folder.")
     return own
+
+
+def _remove_abandoned(out):
+    """Remove the drafts of calls that were killed. One that somebody still writes is younger than a day."""
+    with contextlib.suppress(tf.errors.OpError):  # no such folder yet
+        for name in tf.io.gfile.listdir(_file(out)):
+            path = _file(f"{out}/{name}")
+            if _DRAFT.fullmatch(name) and time.time() - tf.io.gfile.stat(path).mtime_nsec / 1e9 > _ABANDONED:
+                tf.io.gfile.remove(path)
 
 
 def _write_shard(group, out, file, pool):
@@ -483,7 +501,9 @@ def _file(path):
 
 
 def _draft(path):
-    return f"{path}.tmp"
+    """A name beside a file's, for it while it is written: short, and nobody else's."""
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}.{uuid.uuid4().hex}.tmp"
 
 
 def _read(path):

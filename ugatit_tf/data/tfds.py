@@ -6,6 +6,7 @@ import uuid
 
 from PIL import Image
 
+from ugatit_tf import environment
 from ugatit_tf.data.images import FOLDERS
 
 
@@ -31,7 +32,7 @@ def write_tfds(name, folder):
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise ValueError(f"{name} needs TensorFlow Datasets ({error}): pip install 'ugatit-tf[tfds]'") from error
+        raise ValueError(f"{name} needs TensorFlow Datasets ({error}): {environment.install_hint('tfds')}") from error
     try:
         builder = tfds.builder(builder_name)
     except ValueError as error:  # its message goes on to list every dataset there is
@@ -50,7 +51,7 @@ def write_tfds(name, folder):
     _check_splits(name, builder.info.splits)
 
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    draft = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
     try:
         for split in FOLDERS:
             (draft / split).mkdir(parents=True)

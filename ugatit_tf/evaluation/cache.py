@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from ugatit_tf.data.images import open_image
+from ugatit_tf.data.images import READING, open_image
 from ugatit_tf.weights.atomic import replacing
 
 
@@ -28,8 +28,8 @@ def cached_features(network, paths, compute, extra, folder=None):
     Raises:
         OSError: one of `paths` cannot be read.
     """
-    folder = folder or os.environ.get("UGATIT_CACHE") or os.path.expanduser("~/.cache/ugatit_tf/features")
-    path = pathlib.Path(folder) / f"{_key(network, paths, extra)}.npz"
+    folder = folder or os.environ.get("UGATIT_CACHE") or "~/.cache/ugatit_tf/features"
+    path = pathlib.Path(os.path.expanduser(folder)) / f"{_key(network, paths, extra)}.npz"
     found = _read(path, (len(paths), network.dimension))
     if found:
         return found
@@ -46,7 +46,7 @@ def cached_features(network, paths, compute, extra, folder=None):
 
 def _key(network, paths, extra):
     # Each part as a digest of its own: no text can pass for another part.
-    parts = [hashlib.sha256(text.encode()).hexdigest() for text in (network.digest, extra)]
+    parts = [hashlib.sha256(text.encode()).hexdigest() for text in (network.digest, f"{extra}, {READING}")]
     for path in paths:
         with open_image(path) as file:
             parts.append(hashlib.file_digest(file, "sha256").hexdigest())

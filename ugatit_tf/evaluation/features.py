@@ -7,7 +7,6 @@ that size. A network with a uint8 input then gets them rounded, 0 to 255; one wi
 is for a network that wants [0, 255].
 """
 
-import contextlib
 import hashlib
 import itertools
 import os
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ugatit_tf import environment
 from ugatit_tf.data import pipeline
 
 PREPROCESSING = 1  # part of every digest: to be raised when the same images would reach a network otherwise
@@ -187,7 +187,7 @@ def _random():
 
 def _inception():
     try:
-        with _float32():
+        with environment.keras_defaults():
             network = keras.applications.InceptionV3(weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails, urllib and ssl what they like
         path = os.path.join(_keras_folder(), "models", _INCEPTION_FILE)
@@ -207,17 +207,6 @@ def _inception():
         run,
         "inception",
     )
-
-
-@contextlib.contextmanager
-def _float32():
-    """Layers made in the block compute in float32, whatever the policy outside."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _keras_folder():
@@ -282,7 +271,7 @@ def _tflite(path):
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise ImportError(f"{path} needs LiteRT: pip install 'ugatit-tf[export]', or ai-edge-litert alone.") from error
+        raise ImportError(f"{path} needs LiteRT: {environment.install_hint('export')}.") from error
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise ValueError(f"{path} is damaged, or no TFLite file.")
@@ -304,7 +293,8 @@ def _tflite(path):
     def run(image):
         image = image.numpy()
         interpreter.resize_tensor_input(place, image.shape)
-        interpreter.allocate_tensors()
+        with environment.quiet():  # XNNPACK says that it is there
+            interpreter.allocate_tensors()
         interpreter.set_tensor(place, image)
         interpreter.invoke()
         return [_dequantised(interpreter.get_tensor(output["index"]), output) for output in outputs]

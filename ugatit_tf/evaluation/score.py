@@ -29,6 +29,7 @@ class Evaluator:
         paths_a, paths_b: files of the real images; translated are those of one domain, and compared those of the other.
         size: side in pixels at which the generators work.
         paired: see `find_truths`; None: they are pairs where both domains have the same names.
+        fit: what becomes of images that are not square, see `ugatit_tf.data.images.to_aspect`.
 
     Attributes:
         paired: whether the images are pairs.
@@ -37,9 +38,10 @@ class Evaluator:
         ValueError: a domain has fewer than 4 images; or see `find_truths`.
     """
 
-    def __init__(self, networks, paths_a, paths_b, size, paired=None):
+    def __init__(self, networks, paths_a, paths_b, size, paired=None, fit="squeeze"):
         self.networks = networks
         self.size = size
+        self.fit = fit
         self._paths = {"a": list(paths_a), "b": list(paths_b)}
         _check_counts({f"of domain {domain.upper()}": paths for domain, paths in self._paths.items()})
         truths = {
@@ -82,7 +84,7 @@ class Evaluator:
         return np.concatenate(list(self._translations(self._truths[direction][:count])))
 
     def _translations(self, paths, generator=None):
-        for batch, _ in pipeline.reading(pipeline.test_batches(paths, self.size, BATCH)):
+        for batch, _ in pipeline.reading(pipeline.test_batches(paths, self.size, BATCH, self.fit)):
             yield images.to_uint8(batch if generator is None else generator(batch, training=False)[0])
 
     def _features(self, index, domain):
@@ -93,7 +95,7 @@ class Evaluator:
             def compute():
                 return collect([network], self._translations(paths))[0]
 
-            self._real[index, domain] = cached_features(network, paths, compute, f"{self.size} px")
+            self._real[index, domain] = cached_features(network, paths, compute, f"{self.size} px, {self.fit}")
         return self._real[index, domain]
 
 

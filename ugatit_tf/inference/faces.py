@@ -12,6 +12,7 @@ import pathlib
 
 import numpy as np
 
+from ugatit_tf import environment
 from ugatit_tf.inference.squares import Square, cut
 
 SIZE = 256  # of the detector's input
@@ -91,7 +92,8 @@ class FaceDetector:
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(model_path=str(detector_file()), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        with environment.quiet():  # XNNPACK says that it is there
+            self._interpreter.allocate_tensors()
         self._anchors = np.concatenate([_anchors(*grid) for grid in GRIDS])
 
     def __call__(self, pixels):

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 
+from ugatit_tf import environment
 from ugatit_tf.data.images import to_uint8
 
 
@@ -47,7 +48,8 @@ class _TFLite:
         if content[4:8] != b"TFL3":
             raise ValueError(f"{path} is damaged, or no TFLite file: write it anew with ugatit export.")
         try:
-            self._runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner("uint8")
+            with environment.quiet():  # XNNPACK says that it is there
+                self._runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner("uint8")
             shape = self._runner.get_input_details()["image"]["shape_signature"]
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(

@@ -1,19 +1,22 @@
 """Photos: read with what a camera wrote into them, translated face by face, and written again."""
 
-import contextlib
 import dataclasses
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
-from ugatit_tf.data.images import ORIENTATION_TAG
+from ugatit_tf.data.colours import Colours
+from ugatit_tf.data.images import ORIENTATION_TAG, fitted
 from ugatit_tf.inference import faces
 from ugatit_tf.inference.sheets import colour_heatmap
 from ugatit_tf.inference.squares import Square, cut, paste
 
-SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # others become PNG
+_JPEG = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG")
+SUFFIXES = {**_JPEG, ".png": "PNG", ".webp": "WEBP"}  # others become PNG
 QUALITY = 95
+_EXIF, _MAKER_NOTE = 0x8769, 0x927C
+_LARGEST_JPEG_PROFILE = 255 * 65519  # bytes; of a larger one Pillow writes wrong numbers, and says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +24,18 @@ class Result:
     """A photo's translation.
 
     Args:
-        pixels: uint8 [H, W, C], as large as the photo; None if nothing was translated.
+        pixels: uint8 [H, W, C], as large as the photo, or as what was cropped; None if nothing was translated.
         translated: the `Face`s that were.
         refused: `(Face, reason)` for those that were not; the reasons are keys of `faces.FAULTS`.
         fault: why nothing was translated, a key of `faces.FAULTS`; None if something was.
+        notes: what happened to the photo otherwise than people may think, words for them.
     """
 
     pixels: np.ndarray | None
     translated: list
     refused: list
     fault: str | None
+    notes: tuple = ()
 
 
 class PhotoTranslator:
@@ -42,9 +47,11 @@ class PhotoTranslator:
         largest: translate the largest face of each photo, not every one.
         strength: 0 leaves a photo as it is, 1 shows the translation.
         heatmap: lay the colours of the heatmap over each translation: where the generator looked.
+        fit: how photos that are translated as a whole become squares, see `ugatit_tf.data.images.to_aspect`. What is
+            squeezed or padded is undone afterwards; of a cropped photo the middle is the result.
     """
 
-    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False):
+    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False, fit="squeeze"):
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1; received {strength}.")
         self.generator = generator
@@ -52,25 +59,36 @@ class PhotoTranslator:
         self.largest = largest
         self.strength = strength
         self.heatmap = heatmap
+        self.fit = fit
 
     def __call__(self, photo):
         """Translate a `ugatit_tf.data.images.Photo`; returns a `Result`."""
         result = photo.layer.copy() if photo.layer is not None else photo.pixels.copy()
         colours = Colours(photo.icc)
+        notes = ("the first of several frames or pages",) * photo.several
         if self.detector is None:
-            whole = Square.upright(0, 0, photo.pixels.shape[1], photo.pixels.shape[0])
-            self._translate(photo, whole, result, colours, feather=0)
-            return Result(result, [], [], None)
+            pixels, own = self._translate_whole(photo, result, colours)
+            return Result(pixels, [], [], None, (*notes, *own))
         found = self.detector(photo.pixels)
         good, refused = [], []
         for face in found[:1] if self.largest else found:
             fault = faces.fault(photo.pixels, face.square(), self.generator.size)
             refused.append((face, fault)) if fault else good.append(face)
         if not good:
-            return Result(None, [], refused, refused[0][1] if refused else "no_face")
+            return Result(None, [], refused, refused[0][1] if refused else "no_face", notes)
         for face in good:
             self._translate(photo, face.square(), result, colours)
-        return Result(result, good, refused, None)
+        return Result(result, good, refused, None, notes)
+
+    def _translate_whole(self, photo, result, colours):
+        """The pixels of the result, and notes."""
+        height, width = photo.pixels.shape[:2]
+        left, top, across, along = fitted(width, height, self.fit)
+        self._translate(photo, Square.upright(left, top, across, along), result, colours, feather=0)
+        if self.fit == "crop":
+            result = result[top : top + along, left : left + across]
+        done = {"squeeze": "squeezed into a square and back", "crop": "the middle", "pad": "padded to a square and cut"}
+        return result, (f"{width}x{height}: {done[self.fit]}",) * (width != height)
 
     def _translate(self, photo, square, result, colours, **options):
         image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, self.generator.size)))
@@ -81,37 +99,12 @@ class PhotoTranslator:
         paste(result[..., :3], square, colours.from_srgb(image), self.strength, **options)
 
 
-class Colours:
-    """From a photo's colour space to that of the network's images, and back.
-
-    Args:
-        icc: the photo's ICC profile, for RGB; None for sRGB.
-    """
-
-    def __init__(self, icc):
-        self._there = self._back = None
-        if icc is None:
-            return
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # viewers take a photo for sRGB, too, in that case
-            profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
-            there = ImageCms.buildTransform(profile, srgb, "RGB", "RGB")
-            self._there, self._back = there, ImageCms.buildTransform(srgb, profile, "RGB", "RGB")
-
-    def to_srgb(self, image):
-        return _transform(image, self._there)
-
-    def from_srgb(self, image):
-        return _transform(image, self._back)
-
-
-def _transform(image, transform):
-    if transform is None:
-        return image
-    return np.asarray(ImageCms.applyTransform(Image.fromarray(image), transform))
-
-
 def encode(photo, pixels, suffix):
     """The bytes of a photo's file, with the profile and the camera's data of the one it was made from.
+
+    The camera's data go without the orientation, since the pixels are upright, and without the thumbnail, which shows
+    the photo from before. What the format has no room for is left out, first of all the maker's note; a profile that is
+    too large for it is applied instead.
 
     Args:
         photo: `ugatit_tf.data.images.Photo`.
@@ -119,21 +112,35 @@ def encode(photo, pixels, suffix):
         suffix: of the new file, such as `.jpg`.
     """
     kind = SUFFIXES.get(suffix.lower(), "PNG")
-    image = Image.fromarray(pixels)
-    if kind == "JPEG" and image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    content = io.BytesIO()
+    if kind == "JPEG" and pixels.shape[-1] == 4:
+        layer = Image.fromarray(pixels)
+        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
     options = {} if kind == "PNG" else {"quality": QUALITY}
-    image.save(content, kind, icc_profile=photo.icc, exif=_upright(photo.exif), **options)
+    icc = photo.icc
+    if icc and kind == "JPEG" and len(icc) > _LARGEST_JPEG_PROFILE:
+        pixels, icc = Colours(icc).to_srgb(pixels), None
+    for exif in (_camera_data(photo.exif), _camera_data(photo.exif, maker_note=False)):
+        try:
+            return _save(pixels, kind, icc_profile=icc, exif=exif, **options)
+        except Exception:  # what Pillow raises of data that are too large depends on the format
+            continue
+    return _save(pixels, kind, icc_profile=icc, **options)
+
+
+def _save(pixels, kind, **options):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind, **options)
     return content.getvalue()
 
 
-def _upright(exif):
-    """What a camera wrote, without the orientation, as bytes; empty if nobody can read it."""
+def _camera_data(exif, maker_note=True):
+    """What a camera wrote, as bytes; empty if nobody can read it. (Pillow writes no thumbnail.)"""
     kept = Image.Exif()
     try:
         kept.load(exif or b"")
         kept.pop(ORIENTATION_TAG, None)
+        if not maker_note:
+            kept.get_ifd(_EXIF).pop(_MAKER_NOTE, None)
         return kept.tobytes()
     except Exception:  # damaged metadata raises anything, and is not worth a picture
         return b""

@@ -1,5 +1,6 @@
 """The test phase: translate the test images of both domains, and make a page that shows the results."""
 
+import hashlib
 import html
 import os
 import pathlib
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ugatit_tf.inference import sheets
 
+NAME_BYTES = 255  # of a file's name, on nearly every file system
 _FOLDERS = ("a2b", "b2a", "sheets", "inputs")
 _MARK = '<meta name="generator" content="ugatit_tf">'
 
@@ -103,12 +105,28 @@ def _clear(out_dir, source_roots):
         shutil.rmtree(folder)
 
 
+def short_name(path):
+    """A path with a last part that file systems take: a longer one is cut between two characters, with a hash.
+
+    Args:
+        path: relative `pathlib.PurePath`.
+    """
+    if len(os.fsencode(path.name)) <= NAME_BYTES:
+        return path
+    suffix = path.suffix if len(path.suffix) <= 8 else ""
+    end = f"_{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}{suffix}"
+    stem = path.name.removesuffix(suffix)
+    while len(os.fsencode(stem + end)) > NAME_BYTES:
+        stem = stem[:-1]
+    return path.with_name(stem + end)
+
+
 class Names:
     """Gives each source file its name in the results: the path below the root, as PNG as a rule.
 
     `x.jpg` becomes `x.png`. Where that name is taken, in the order in which the files come, the whole source name is
     kept: of `x.jpg` and then `x.png`, the second becomes `x.png.png`. Upper and lower case count as the same, for
-    the file systems that think so.
+    the file systems that think so. Names that become too long are cut, see `short_name`.
 
     Args:
         root: the folder below which the sources lie.
@@ -127,10 +145,11 @@ class Names:
         if not source.is_relative_to(root):
             raise ValueError(f"{source} is not below the folder of the test images, {root}.")
         source = source.relative_to(root)
-        name = source if source.suffix.lower() in self.keep else source.with_suffix(".png")
+        name = short_name(source if source.suffix.lower() in self.keep else source.with_suffix(".png"))
         while str(name).casefold() in self.taken:
-            # Longer each time, hence free in the end.
-            name = source = source.with_name(source.name + ".png")
+            # Longer each time, or with another hash, hence free in the end.
+            source = source.with_name(source.name + ".png")
+            name = short_name(source)
         self.taken.add(str(name).casefold())
         return name
 

@@ -1,5 +1,6 @@
 """The Keras layers that U-GAT-IT and its ablations are made of."""
 
+from ugatit_tf import environment
 from ugatit_tf.layers.ada_in import AdaIN
 from ugatit_tf.layers.ada_lin import AdaLIN
 from ugatit_tf.layers.cam import CAM
@@ -9,6 +10,8 @@ from ugatit_tf.layers.lin import LIN
 from ugatit_tf.layers.padding import ReflectPad2D
 from ugatit_tf.layers.spectral_norm import SpectralNormConv2D, SpectralNormDense
 from ugatit_tf.layers.upsample import UpsampleConv2D
+
+environment.check_backend()
 
 __all__ = [
     "CAM",

@@ -70,8 +70,8 @@ class CAM(keras.layers.Layer):
 
         channels = x.shape[-1]
         kernel = self.kernel[:, :, :channels] * gap_weight + self.kernel[:, :, channels:] * gmp_weight
-        attended = ops.conv(x, ops.cast(kernel, x.dtype), padding="valid") + ops.cast(self.bias, x.dtype)
-        attended = self.activation(attended)
+        attended = ops.conv(x, ops.cast(kernel, x.dtype), padding="valid", data_format="channels_last")
+        attended = self.activation(attended + ops.cast(self.bias, x.dtype))
         return attended, ops.concatenate([gap_logit, gmp_logit], axis=-1), heatmap_of(attended)
 
     def _classify(self, dense, pooled, update):

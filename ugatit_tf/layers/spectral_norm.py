@@ -101,7 +101,7 @@ class SpectralNormConv2D(_SpectralNorm):
         x = ops.cast(x, self.compute_dtype)
         sides = [side and (side - self.kernel_size) // self.strides + 1 for side in x.shape[1:3]]
         if None in sides or 4 * math.prod(sides) > self.filters:
-            return ops.conv(x, kernel, strides=self.strides, padding="valid")
+            return ops.conv(x, kernel, strides=self.strides, padding="valid", data_format="channels_last")
         # Where the kernel is larger than all that it is applied to, as a matrix product, which reads it once: CPU
         # convolutions would copy it into another order first.
         height, width = sides

@@ -41,8 +41,8 @@ class UpsampleConv2D(keras.layers.Layer):
         phases = []
         for (row, column), window in zip(_PARITIES, _windows(self.pad(x)), strict=True):
             kernel = ops.cast(_phase(_phase(self.kernel, 0, row), 1, column), self.compute_dtype)
-            phases.append(ops.conv(window, kernel, padding="valid"))
-        x = ops.depth_to_space(ops.concatenate(phases, axis=-1), 2)
+            phases.append(ops.conv(window, kernel, padding="valid", data_format="channels_last"))
+        x = ops.depth_to_space(ops.concatenate(phases, axis=-1), 2, data_format="channels_last")
         return x + ops.cast(self.bias, x.dtype) if self.use_bias else x
 
     def get_config(self):

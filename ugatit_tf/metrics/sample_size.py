@@ -1,5 +1,7 @@
 """How many images a metric needs before its number can be trusted."""
 
+from ugatit_tf.text import count
+
 # Each metric: its title, the images it needs, and what is known of fewer.
 NEEDED = {
     "kid": ("KID", 100, "of fewer, the standard error is often as large as the value"),
@@ -37,7 +39,7 @@ def shortfalls(metric, images, features=None):
     title, needed, known = NEEDED[metric]
     faults = []
     if images < needed:
-        faults.append(f"{title} needs {needed:,} images, {known}. Here are {images:,}.")
+        faults.append(f"{title} needs {count(needed, 'image')}, {known}. Here are {images:,}.")
     if metric == "fid" and features is not None and images <= features:
-        faults.append(f"The covariance of {features:,} features is singular with {images:,} images.")
+        faults.append(f"The covariance of {count(features, 'feature')} is singular with {count(images, 'image')}.")
     return " ".join(faults) or None

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ugatit_tf import environment
+
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -17,7 +19,15 @@ class Block(keras.layers.Layer):
         self.built = True
 
 
-class Network(keras.Model):
+class _WithKerasDefaults(type(keras.Model)):
+    """Networks are made under Keras's own defaults, whatever data format and precision the process has set globally."""
+
+    def __call__(cls, *args, **kwargs):
+        with environment.keras_defaults():
+            return super().__call__(*args, **kwargs)
+
+
+class Network(keras.Model, metaclass=_WithKerasDefaults):
     """A model that is built when it is made, from a seed, and whose precision can be changed afterwards.
 
     Args:
@@ -34,7 +44,7 @@ class Network(keras.Model):
 
     def finish(self, image_size):
         """Create the weights by a call on zeros, and draw them."""
-        self(ops.zeros((1, image_size, image_size, 3)), training=False)
+        self(ops.zeros((1, image_size, image_size, 3), "float32"), training=False)
         self._draw_weights()
 
     def _draw_weights(self):

@@ -2,7 +2,7 @@
 
 Photos are decoded here, because the server looks at no EXIF orientation: each is sent upright, on white where it is
 transparent, and as PNG, to the signature `encoded`, which resizes it. REST needs the standard library, numpy and
-Pillow, and neither TensorFlow nor Keras; gRPC needs `pip install 'ugatit-tf[grpc]'`, which imports TensorFlow.
+Pillow, and neither TensorFlow nor Keras; gRPC needs `pip install ".[grpc]"`, which imports TensorFlow.
 """
 
 import base64
@@ -21,7 +21,9 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
+from ugatit_tf import environment
 from ugatit_tf.data.images import decode
+from ugatit_tf.text import count
 
 Picture: TypeAlias = str | os.PathLike | bytes | np.ndarray
 _Answer = TypeVar("_Answer")
@@ -181,7 +183,7 @@ class _Client:
                 if not error.passing or not self.retries:
                     raise
                 if attempt == self.retries:
-                    message = f"{error} Tried {attempt + 1} times."
+                    message = f"{error} Tried {count(attempt + 1, 'time')}."
                     raise ServingError(message, error.status, True, error.hopeless) from error
             time.sleep(FIRST_DELAY * 2**attempt)
 
@@ -336,7 +338,8 @@ class GrpcClient(_Client):
             )
         except ImportError as error:
             raise ImportError(
-                f"gRPC needs more packages: pip install 'ugatit-tf[grpc]'. (REST, http://HOST:PORT, does not.) {error}"
+                f"gRPC needs more packages ({error}): {environment.install_hint('grpc')}. REST, http://HOST:PORT, does "
+                "not."
             ) from error
         self._grpc = grpc
         self._string = types_pb2.DT_STRING

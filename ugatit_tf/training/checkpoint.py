@@ -1,14 +1,15 @@
-"""When checkpoints are written, kept and taken up again; `ugatit_tf.weights.archive` has the file format."""
+"""Saves, prunes and restores checkpoints; `ugatit_tf.weights.archive` has the file format."""
 
 import collections
 import collections.abc
+import contextlib
 import math
 import pathlib
 
 import numpy as np
 
 from ugatit_tf.config import RunConfig
-from ugatit_tf.weights import archive
+from ugatit_tf.weights import archive, atomic
 
 _IMAGES = "training images"
 _SCORE = "score"
@@ -23,9 +24,9 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, fault):
         super().__init__(
-            f"{fault} No checkpoint holds it. Resuming would arrive here again: begin another --run_dir, with a lower "
-            "--lr or another --precision (float32, or bfloat16 instead of float16), and with --init from this run if "
-            "it has a checkpoint."
+            f"{fault} No checkpoint holds it. Resuming as it is would arrive here again: resume with a lower --lr and "
+            "--change, or begin another --run_dir with another --precision (float32, or bfloat16 instead of float16), "
+            "and with --init from this run if it has a checkpoint."
         )
 
 
@@ -60,34 +61,79 @@ def finite_arrays(trainer):
     return arrays
 
 
+def refuse_differences(former, run, source, change=False):
+    """Raise ValueError if a run cannot be resumed with a configuration; the message says what can be done.
+
+    Args:
+        former: the run's `ugatit_tf.RunConfig`.
+        run: the one to resume with.
+        source: the file that `former` is from.
+        change: whether `config.CHANGEABLE` may change.
+    """
+    differences = former.differences(run, change)
+    if not differences:
+        return
+    final = former.differences(run, change=True)
+    on_demand = [row for row in differences if row not in final]
+    advice = []
+    if on_demand:
+        advice.append(
+            f"With --change {_names(on_demand)} may change" + (f"; {_names(final)} may not." * bool(final) or ".")
+        )
+    if former.train.epoch > run.train.epoch:
+        advice.append(f"--epoch can only grow: {former.train.epoch} or more.")
+    raise ValueError(
+        f"{source} is of a run with another configuration:\n  "
+        + "\n  ".join(differences)
+        + "\n"
+        + " ".join([*advice, "Otherwise give" if advice else "Give"])
+        + " the former flags, or another --run_dir for a new run; --init starts "
+        "that from these weights."
+    )
+
+
+def _names(rows):
+    return ", ".join(row.partition(":")[0] for row in rows)
+
+
 class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
         folder: where they are; made when the first one is written.
         run: `ugatit_tf.RunConfig`, stored in each and compared when one is taken up.
+        check: function without arguments, called before anything is written; raises OSError where that must not be.
 
     Attributes:
         images: text that tells the training images from others (`Dataset.training_images`), stored and compared, too.
     """
 
-    def __init__(self, folder, run):
+    def __init__(self, folder, run, check=lambda: None):
         self.folder = pathlib.Path(folder)
         self.run = run
+        self.check = check
         self.images = ""
+        self._between = None
 
-    def save(self, trainer):
+    def save(self, trainer, between=False):
         """Write the trainer's whole state, and remove what is older than the last `run.keep`.
+
+        Args:
+            trainer: `Trainer`.
+            between: whether this one is beside those of `run.save_freq`: the next one takes its place, and it takes no
+                other's.
 
         Raises:
             NonFiniteError: an array holds infinity or not-a-number; nothing was written.
             OSError: it cannot be written; the earlier checkpoints are as they were.
         """
         path = self._write(f"step-{trainer.steps:08d}.npz", finite_arrays(trainer))
-        for old in archive.list_checkpoints(self.folder)[: -self.run.keep]:
-            old.unlink()
-        for torn in self.folder.glob(".step-*.tmp"):  # left by a run that was killed while it wrote
-            torn.unlink()
+        if self._between not in (None, path):
+            self._between.unlink(missing_ok=True)
+        self._between = path if between else None
+        for old in [old for old in archive.list_checkpoints(self.folder) if old != self._between][: -self.run.keep]:
+            old.unlink(missing_ok=True)
+        atomic.remove_abandoned(self.folder)
         return path
 
     def save_best(self, trainer, score):
@@ -111,6 +157,7 @@ class CheckpointStore:
             return math.inf
 
     def _write(self, name, arrays, **more):
+        self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
         try:
@@ -127,25 +174,26 @@ class CheckpointStore:
         """Whether there is anything to take up."""
         return bool(archive.list_checkpoints(self.folder))
 
-    def restore(self, trainer, warn):
+    def former(self):
+        """The `ugatit_tf.RunConfig` in the newest checkpoint, as far as it can be read, and its path; or None, None."""
+        for path in reversed(archive.list_checkpoints(self.folder)):
+            with contextlib.suppress(ValueError):
+                return RunConfig.from_json(archive.read_config(path), path), path
+        return None, None
+
+    def restore(self, trainer, warn, change=False):
         """Take up the newest checkpoint that is whole.
 
         Args:
             trainer: made from this run's configuration.
             warn: function of a text, told of torn files that were passed over, and of images that have changed.
+            change: whether `config.CHANGEABLE` may change.
 
         Raises:
             ValueError: the run there was made with another configuration, or all its checkpoints are torn.
         """
         path, arrays, text = archive.read_newest(self.folder, warn)
-        differences = RunConfig.from_json(text, path).differences(self.run)
-        if differences:
-            raise ValueError(
-                f"{path} was trained with another configuration:\n  "
-                + "\n  ".join(differences)
-                + "\nGive the flags it was trained with, or another --run_dir for a new run; "
-                "--init starts that from these weights."
-            )
+        refuse_differences(RunConfig.from_json(text, path), self.run, path, change)
         trainer.set_arrays(arrays, path)
         images = str(arrays.get(_IMAGES, self.images))
         if images != self.images:

@@ -1,16 +1,17 @@
-"""Whether a training is well: what its losses say, in words."""
+"""Diagnoses a training run from its logged losses; docs/evaluation.md has the same limits."""
 
 import math
 
 GREY = 127.5  # grey levels of a difference of 1 between images in [-1, 1]
-_WINS = 0.95  # share of right answers from which on a discriminator teaches little
-_GUESSES = 0.55  # share below which it as good as guesses
+MIN_STEPS = 1000  # of a run; with fewer there is no verdict: all numbers still move by themselves
+_SHARE = 0.1  # of the steps, whose last readings count
+_GUESSES, _FAIR, _WINS = 0.55, 0.9, 0.95  # D's share of right answers: below, up to, from which on
 _BLIND = 2 * math.log(2)  # loss of a CAM that guesses: two entropies
-_SHARE = 0.1  # of the steps, whose last readings are judged
+_COPY, _KEPT, _LOST = 2, 12, 30  # grey levels of a reconstruction; seen on sample sheets
 
 
 def judge(records, rhos, flavor, cam_weight):
-    """A line on each part of a training, from its last tenth.
+    """A verdict per part of a training, from its last tenth.
 
     Args:
         records: what `Trainer.step` returned, averaged between readings, with `step`; in order. Names that are missing
@@ -21,11 +22,16 @@ def judge(records, rhos, flavor, cam_weight):
         cam_weight: the weight of the CAM's loss.
 
     Returns:
-        A list of lines; none for no records.
+        A list of lines: none for no records, and one that says so for fewer than `MIN_STEPS` steps.
     """
     if not records:
         return []
-    begin = (1 - _SHARE) * records[-1]["step"]
+    steps = records[-1]["step"]
+    if steps < MIN_STEPS:
+        return [
+            f"no verdict after {steps} step{'s' * (steps != 1)}; it takes {MIN_STEPS:,}. Until then look at the sheets."
+        ]
+    begin = (1 - _SHARE) * steps
     last = [record for record in records if record["step"] >= begin]
     lines = [_discriminator(domain, records, last) for domain in "ab"]
     lines += [_cam(domain, last) for domain in "ab"]
@@ -54,15 +60,17 @@ def _discriminator(domain, records, last):
     if rate > _WINS:
         since = _since(records, domain, lambda value: value > _WINS)
         return (
-            f"{text}{since}: it wins, and the generators learn little from it. More images, --augment_flag, or a "
-            "smaller discriminator (--n_dis) help."
+            f"{text}{since}: it wins, and the generators learn little from it. If that lasts for thousands of steps, "
+            "more images, --augment_flag, or a smaller discriminator (--n_dis) help."
         )
     if rate < _GUESSES:
         since = _since(records, domain, lambda value: value < _GUESSES)
         return (
-            f"{text}{since}: it guesses. At the end of a training that is success; at its beginning --lr is too high, "
-            "or the images of A and B are alike."
+            f"{text}{since}: it guesses. With good sheets that is success; with bad ones it learns nothing: lower "
+            "--lr, and see whether the images of A and B differ."
         )
+    if rate > _FAIR:
+        return f"{text}: it is ahead (50% is guessing, 100% a generator that fools nobody)."
     return f"{text}: a fair game (50% is guessing, 100% a generator that fools nobody)."
 
 
@@ -82,10 +90,14 @@ def _cam(domain, last):
     if rate is None or loss is None:
         return None
     text = f"CAM of {domain.upper()} is right {rate:.0%} of the time, its loss {loss:.2f} without its weight"
-    if rate < 0.6:
+    if rate < 0.6 or loss > 0.9 * _BLIND:
         return (
             f"{text} (guessing: 50%, {_BLIND:.2f}): it does not tell A from B yet, and heatmaps mean nothing. "
             "Train on, or raise --cam_weight."
+        )
+    if rate < 0.8 or loss > 0.6 * _BLIND:
+        return (
+            f"{text} (guessing: 50%, {_BLIND:.2f}): it begins to tell A from B; heatmaps still change with every sheet."
         )
     return f"{text}: it tells A from B, and heatmaps show by what."
 
@@ -113,10 +125,12 @@ def _reconstruction(kind, last):
     a, b = (GREY * value for value in values)
     name = "The cycle misses" if kind == "cycle" else "The identity misses"
     text = f"{name} A by {a:.1f} and B by {b:.1f} grey levels of 255"
-    if max(a, b) < 2:
+    if max(a, b) < _COPY:
         return f"{text}: as good as a copy. If the translations look like their inputs, lower --{kind}_weight."
-    if max(a, b) > 40:
+    if max(a, b) > _LOST:
         return f"{text}: much is lost. Train on; if it stays, raise --{kind}_weight."
+    if max(a, b) > _KEPT:
+        return f"{text}: shapes and colours are there, blurred. Train on for details."
     return f"{text}: what was in the image is still there."
 
 

@@ -1,14 +1,18 @@
 """The training loop: steps, and what happens between them."""
 
-import contextlib
-import signal
 import time
 
 import numpy as np
+import tensorflow as tf
 
 from ugatit_tf.training.checkpoint import NonFiniteError, finite_arrays
+from ugatit_tf.training.clock import Clock
 from ugatit_tf.training.health import judge
+from ugatit_tf.training.reporting import format_about, smaller_flags
 from ugatit_tf.training.schedule import learning_rate
+from ugatit_tf.training.signals import stopping
+
+SAVE_SECONDS = 600  # a checkpoint at least as often, whatever `save_freq`: what a power cut may cost
 
 
 def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, workers=None):
@@ -16,6 +20,7 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
 
     Losses stay on the device and are read every `run.log_freq` steps, and before every checkpoint, so that no
     checkpoint can hold weights from after a loss that was not finite; the store looks at the weights themselves.
+    Checkpoints are written every `run.save_freq` steps, and every `SAVE_SECONDS`.
 
     Args:
         trainer: `Trainer`, fresh or restored.
@@ -39,12 +44,17 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
     total = run.train.total_steps
     unread, saved = [], trainer.steps
     best = store.best_score() if evaluate else None
-    began = time.monotonic()
+    clock, saved_at = Clock(trainer.steps, total), time.monotonic()
     batches, failure = iter(batches), None
     chief = workers is None or workers.chief
     together = workers is not None and workers.count > 1
     stop = False
-    with _signals() as signals:
+    with stopping() as asked:
+        if chief and trainer.steps < total:
+            reporter.message(
+                "Compiling the training step, once per start: seconds for a small model, minutes for a large one ..."
+            )
+            asked.when = "after the first step, which is being compiled"
         while trainer.steps < total and not stop:
             try:
                 real_a, real_b = next(batches)
@@ -53,19 +63,28 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
                 break
             unread.append(trainer.step_values(real_a, real_b))
             step = trainer.steps
+            if clock.needs(step):
+                np.asarray(unread[-1][1])  # waits for the device, which works ahead of this
+                told = clock.reached(step)
+                asked.when = "at the next reading of the losses" if together else "after the current step"
+                if told and chief:
+                    for line in _told(told, run):
+                        reporter.message(line)
 
             def due(freq, step=step):
                 return freq and (step % freq == 0 or step == total)
 
-            stop = bool(signals) if not together else due(run.log_freq) and workers.any(bool(signals))
+            stop = bool(asked) if not together else due(run.log_freq) and workers.any(bool(asked))
+            late = chief and time.monotonic() - saved_at > SAVE_SECONDS
             freqs = (run.log_freq, run.save_freq, run.print_freq, run.eval_every)
-            if any(due(freq) for freq in freqs) or stop:
-                means, count = _read(unread, step), len(unread)
+            if any(due(freq) for freq in freqs) or stop or late:
+                means = _read(unread, step)
                 unread = []
                 if not chief:
                     continue
-                rate = count / max(1e-9, time.monotonic() - began)
-                reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate)
+                store.check()
+                rate, left = clock.read(step)
+                reporter.losses(step, means, learning_rate(step - 1, run.train, run.model.flavor), rate, left)
                 if due(run.print_freq):
                     for name, picture in draw_samples().items():
                         reporter.images(step, name, picture)
@@ -77,22 +96,31 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
                     if score < best:
                         store.save_best(trainer, score)
                         best = score
-                if due(run.save_freq):
-                    store.save(trainer)
-                    saved = step
-                began = time.monotonic()
+                if due(run.save_freq) or late:
+                    store.save(trainer, between=not due(run.save_freq))
+                    saved, saved_at = step, time.monotonic()
+                clock.go_on()
         if unread:
             _read(unread, trainer.steps)
         if chief and trainer.steps > saved:
             store.save(trainer)
     if chief:
-        lines = judge(reporter.history(), _rhos(trainer.model), run.model.flavor, run.train.cam_weight)
-        if lines:
-            reporter.message("Health, from the last tenth of the steps:")
-            reporter.health(trainer.steps, lines)
+        verdict = judge(reporter.history(), _rhos(trainer.model), run.model.flavor, run.train.cam_weight)
+        reporter.health(trainer.steps, verdict)
     if failure:
         raise OSError(f"Stopped{' and saved' * chief} at step {trainer.steps}: {failure}") from failure
     return trainer.steps >= total
+
+
+def _told(told, run):
+    """Lines on the time that a training takes, as `Clock.reached` measured it."""
+    if told.steps == 0:
+        return [f"The first step is done, after {told.seconds:.0f} seconds."]
+    lines = [f"{format_about(told.left)} left, measured over {told.steps} step{'s' * (told.steps != 1)}."]
+    flags = smaller_flags(run.model)
+    if told.left > 3600 and flags and not tf.config.list_logical_devices("GPU"):
+        lines.append(f"A smaller model is faster: {flags}, in another --run_dir. So is a GPU: docs/performance.md.")
+    return lines
 
 
 def _read(unread, last_step):
@@ -115,24 +143,3 @@ def _rhos(model):
         for variable in generator.trainable_variables
         if variable.name == "rho"
     }
-
-
-@contextlib.contextmanager
-def _signals():
-    """Yields a list that becomes true at SIGTERM or Ctrl-C; a second one acts at once, as it always did."""
-    received = []
-    former = {}
-
-    def note(number, frame):
-        received.append(number)
-        for name, handler in former.items():
-            signal.signal(name, handler)
-
-    with contextlib.suppress(ValueError):  # signals can be handled in the main thread only
-        for name in (signal.SIGTERM, signal.SIGINT):
-            former[name] = signal.signal(name, note)
-    try:
-        yield received
-    finally:
-        for name, handler in former.items():
-            signal.signal(name, handler)

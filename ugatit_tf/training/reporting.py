@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from ugatit_tf.training.health import GREY
+from ugatit_tf.weights.atomic import remove_abandoned, replacing
 
 # What the progress line shows: a name, and the loss terms that are added up under it.
 _SHOWN = {
@@ -25,12 +26,6 @@ _SHOWN = {
     "identity": ("g_identity_a", "g_identity_b"),
     "cam": ("g_cam_a", "g_cam_b"),
 }
-
-# Seconds a step of the light generator at 256 px, ch 64, batch 1 on two cores, and with which powers that grows:
-# measured (docs/performance.md).
-_CPU_SECONDS = {"float32": 12.5, "bfloat16": 7.4}
-_POWERS = {"img_size": 1.7, "ch": 1.8, "batch_size": 0.9}
-_FULL_GENERATOR = 1.06  # its time relative to the light one
 
 
 def format_duration(seconds):
@@ -43,43 +38,31 @@ def format_duration(seconds):
     return f"{days} d {hour:02}:{minute:02}" if days else f"{hour:02}:{minute:02}:{second:02}"
 
 
-def _cpu_seconds(model_config, train_config, cores):
-    """Estimated seconds of all the steps of a training without a GPU."""
-    step = _CPU_SECONDS.get(train_config.precision, _CPU_SECONDS["float32"])
-    step *= (model_config.img_size / 256) ** _POWERS["img_size"] * (model_config.ch / 64) ** _POWERS["ch"]
-    step *= train_config.batch_size ** _POWERS["batch_size"]
-    step *= 2 / max(1, cores) * (1 if model_config.light else _FULL_GENERATOR)
-    return step * train_config.total_steps
-
-
-def _about(seconds):
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+def format_about(seconds):
+    """Seconds as `"About 13 minutes"`, in the unit that a person would choose."""
+    if not math.isfinite(seconds):
+        return "An unknown time"
+    for unit, size in (("days", 86400), ("hours", 3600)):
         if seconds >= 2 * size:
-            return f"about {seconds / size:,.0f} {unit}"
-    return "less than 2 minutes"
+            return f"About {seconds / size:,.0f} {unit}"
+    minutes = round(seconds / 60)
+    return f"About {minutes} minute{'s' * (minutes != 1)}" if minutes else "Less than a minute"
 
 
-def device_report(model_config, train_config, gpus, cores):
-    """Say on what the training runs and, without a GPU, how long it would take and what would shorten it.
+def device_report(gpus, cores):
+    """A line on what the training runs on.
 
     Args:
-        model_config: a `ModelConfig`.
-        train_config: a `TrainConfig`.
         gpus: names of the GPUs found, a list of str, possibly empty.
         cores: number of CPU cores.
-
-    Returns:
-        One or more lines of text, without a newline at the end. The estimate is rough: it scales one measurement.
     """
     if gpus:
         return f"Device: {', '.join(gpus)}."
-    seconds = _cpu_seconds(model_config, train_config, cores)
-    report = (
-        f"Device: no GPU found; training on the CPU ({cores} cores). "
-        f"{train_config.total_steps:,} steps take {_about(seconds)} (a rough estimate)."
-    )
-    if seconds < 3600:
-        return report
+    return f"Device: no GPU found; training on the CPU ({cores} core{'s' * (cores != 1)})."
+
+
+def smaller_flags(model_config):
+    """Flags of a model that takes less time: the light generator, half the size, half the channels; "" for none."""
     light = model_config.architecture == "ugatit"
     smaller = dataclasses.replace(model_config, light=light, ch=max(1, model_config.ch // 2))
     with contextlib.suppress(ValueError):  # half the size can be too small for the discriminators
@@ -90,10 +73,7 @@ def device_report(model_config, train_config, gpus, cores):
         for name in ("img_size", "ch")
         if getattr(smaller, name) != getattr(model_config, name)
     ]
-    if flags:
-        shorter = _about(_cpu_seconds(smaller, train_config, cores))
-        report += f"\nA smaller model is faster: with {' '.join(flags)} it would be {shorter}."
-    return report
+    return " ".join(flags)
 
 
 def _parse_line(line):
@@ -111,15 +91,11 @@ def _drop_lines_after(path, step):
     """Rewrite a file of JSON lines without those of a later step, and without torn ones."""
     if not path.exists():
         return
-    partial = path.with_name(path.name + ".part")
-    with open(path, "rb") as old, open(partial, "wb") as new:
+    with open(path, "rb") as old, replacing(path) as new:
         for line in old:
             record = _parse_line(line)
             if record is not None and record["step"] <= step:
                 new.write(line)
-        new.flush()
-        os.fsync(new.fileno())
-    os.replace(partial, path)
 
 
 def _append(path, line):
@@ -191,6 +167,7 @@ class Reporter:
         self._warned = set()
         for folder in (self.run_dir, self.log_dir, self.sample_dir):
             folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder)
         self._losses_path = self.log_dir / "losses.jsonl"
         self._evaluation_path = self.log_dir / "evaluation.jsonl"
         for path in (self._losses_path, self._evaluation_path):
@@ -242,12 +219,11 @@ class Reporter:
                 self._writer = tf.summary.create_noop_writer()
                 raise
 
-    def _progress_line(self, step, terms, steps_per_second):
+    def _progress_line(self, step, terms, steps_per_second, left):
         if steps_per_second >= 1:
             speed = f"{steps_per_second:5.1f} it/s"
         else:
             speed = f"{1 / steps_per_second:5.1f} s/it" if steps_per_second > 0 else "  --- it/s"
-        left = (self.total_steps - step) / steps_per_second if steps_per_second > 0 else math.inf
         parts = [f"step {step:{len(str(self.total_steps))}}/{self.total_steps}", speed]
         parts.append(f"{format_duration(left):>11} left")
         for label, names in _SHOWN.items():
@@ -256,7 +232,7 @@ class Reporter:
                 parts.append(f"{label} {sum(values):7.5g}")
         return "  ".join(parts)
 
-    def losses(self, step, terms, learning_rate, steps_per_second):
+    def losses(self, step, terms, learning_rate, steps_per_second, left=None):
         """Report the losses of a step: progress line, one JSON line, and TensorBoard's scalars.
 
         Args:
@@ -266,10 +242,13 @@ class Reporter:
                 that is not finite becomes null in JSON, which has no such numbers.
             learning_rate: float.
             steps_per_second: float; 0 when it is not known yet.
+            left: seconds to the end of the training; None: what `steps_per_second` makes of it.
         """
+        if left is None:
+            left = (self.total_steps - step) / steps_per_second if steps_per_second > 0 else math.inf
         numbers = {"learning_rate": learning_rate, "steps_per_second": steps_per_second, **terms}
         numbers = {name: float(value) for name, value in numbers.items()}
-        line = self._progress_line(step, terms, numbers["steps_per_second"])
+        line = self._progress_line(step, terms, numbers["steps_per_second"], left)
         if self._in_place:
             # A line longer than the terminal would wrap, and could not be rewritten.
             line = line[: shutil.get_terminal_size().columns - 1]
@@ -297,16 +276,9 @@ class Reporter:
             name: `"a2b"` or `"b2a"`.
             picture: a `PIL.Image`.
         """
-        path = self.sample_dir / f"{name}_{int(step):07d}.png"
-        partial = path.with_suffix(".part")
         with self._tolerate("the sample sheets"):
-            try:
-                picture.save(partial, format="PNG")
-                os.replace(partial, path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    partial.unlink(missing_ok=True)
-                raise
+            with replacing(self.sample_dir / f"{name}_{int(step):07d}.png") as file:
+                picture.save(file, format="PNG")
             # Not reached on a full disk: TensorFlow does not report that it could write only half of a large event.
             with self._tensorboard(step):
                 tf.summary.image(f"sample/{name}", np.asarray(picture.convert("RGB"))[None])
@@ -342,9 +314,13 @@ class Reporter:
                 tf.summary.scalar(f"evaluation/{name}", value)
 
     def health(self, step, lines):
-        """Show a training's health, one line a judgement, on the screen and in TensorBoard."""
-        for line in lines:
-            self.message(f"- {line}")
+        """Show a training's health, one line per verdict, on the screen and in TensorBoard; nothing for no lines."""
+        if not lines:
+            return
+        if len(lines) == 1:
+            self.message(f"Health: {lines[0]}")
+        else:
+            self.message("\n- ".join(["Health, from the last tenth of the steps:", *lines]))
         with self._tensorboard(step):
             tf.summary.text("health/judgement", "\n".join(f"- {line}" for line in lines))
 
