@@ -463,7 +463,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
     workers.everyones(0)  # none leaves, with success, before the chief has saved
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
-        print(f"Scores: ugatit evaluate {run_dir}.")
+        print(f"Scores: ugatit evaluate {run_dir} --features random (or inception, which is fetched once).")
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0
