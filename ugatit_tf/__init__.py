@@ -4,6 +4,7 @@ Importing this package imports neither TensorFlow nor Keras; each name below loa
 """
 
 import importlib
+import sys
 
 __version__ = "0.1.0"
 
@@ -26,3 +27,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_PUBLIC])
+
+
+if "keras" in sys.modules:  # whoever has imported it can load our .keras files; else `import ugatit_tf.models` does
+    importlib.import_module("ugatit_tf.models")

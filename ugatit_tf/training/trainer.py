@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from ugatit_tf.config import TrainConfig
+from ugatit_tf.models.network import check_range
 from ugatit_tf.training.optimizer import Adam
 from ugatit_tf.training.pool import ImagePool
 from ugatit_tf.training.schedule import learning_rate
@@ -75,7 +76,7 @@ class Trainer:
             `g_*_a` are the terms of images of domain A: judged by its discriminators, or given back by its cycle.
 
         Raises:
-            ValueError: images of another type or shape, or of two shapes; nothing has changed.
+            ValueError: images of another type, range or shape, or of two shapes; nothing has changed.
         """
         names, values = self.step_values(real_a, real_b)
         return dict(zip(names, tf.unstack(values), strict=True))
@@ -156,6 +157,7 @@ def _checked(real_a, real_b):
                 "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
                 f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
             )
+        check_range(images)
     return real_a, real_b
 
 
