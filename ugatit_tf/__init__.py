@@ -29,5 +29,5 @@ def __dir__():
     return sorted([*globals(), *_PUBLIC])
 
 
-if "keras" in sys.modules:  # whoever has imported it can load our .keras files; else `import ugatit_tf.models` does
-    importlib.import_module("ugatit_tf.models")
+if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
+    importlib.import_module("ugatit_tf.models")  # so that keras.models.load_model knows the classes of our .keras files

@@ -6,6 +6,8 @@ import textwrap
 
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.provenance import provenance
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import find_data, find_dataset, find_gpus, make_folder
 from ugatit_tf.weights.atomic import replacing
 
@@ -38,6 +40,7 @@ def make_command():
     return command
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
@@ -65,7 +68,9 @@ def main(arguments):
     if len(set(sizes.values())) > 1:
         rows = ", ".join(f"{path}: {size} px" for path, size in sizes.items())
         raise UsageError(f"Scores at several sizes say nothing of each other ({rows}). Compare runs of one size.")
-    dataset = find_dataset(data.pop(), need=("testA", "testB"))
+    [data, *_] = data
+    head = {**provenance("compare", arguments), "dataset": str(data.path)}
+    dataset = find_dataset(data, need=("testA", "testB"))
     evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())))
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
@@ -76,10 +81,10 @@ def main(arguments):
         found, model = evaluate.score_checkpoint(evaluator, path, evaluate.DIRECTIONS, averaged_only=True)
         records += [{**record, "label": name} for record in found]
         for direction, columns in pictures.items():
-            columns.append(evaluator.pictures(direction, PICTURES, model.networks[f"gen_{direction}"]))
+            columns.append(evaluator.pictures(direction, PICTURES, getattr(model, f"gen_{direction}")))
 
     records.sort(key=lambda record: record["direction"])
-    evaluate.show(records, out / "comparison.json")
+    evaluate.show(records, out / "comparison.json", head)
     with replacing(out / "comparison.md") as file:
         file.write(report.markdown(records).encode())
     for direction, columns in pictures.items():

@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.provenance import provenance
 from ugatit_tf.cli.start import find_dataset, find_gpus, make_folder, official_overrides, quiet
 from ugatit_tf.config import (
     ARCHITECTURES,
@@ -179,7 +180,7 @@ def main(arguments):
         raise UsageError(error) from error
     if values["phase"] == "test":
         _refuse(command, "test", "init", "dry_run", "strategy")
-        return _test(command, values, run)
+        return _test(command, values, run, arguments)
     _refuse(command, "train", "checkpoint")
     return _train(values, run)
 
@@ -381,13 +382,18 @@ def _initialize(model, path):
 
     source = UGATIT.load(path, ema=False)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
-    unseen = {"smoothing"} if model.gen_a2b.fixed_size and source.gen_a2b.fixed_size else {"smoothing", "img_size"}
+    fixed = all(net.fixed_size for net in (model.gen_a2b, *source.generators.values()))
+    unseen = {"smoothing"} if fixed else {"smoothing", "img_size"}
+    if not source.discriminators:
+        unseen |= {"n_dis", "sn", "cam_d"}
     others = [name for name in mine if name not in unseen and mine[name] != theirs[name]]
     differences = [f"--{_flag(name)} {theirs[name]}" for name in others]
     if differences:
         raise UsageError(f"--init {path} holds another model. To begin from it, add: {' '.join(differences)}.")
-    model.set_arrays(source.arrays(), path)
-    print(f"Weights from {path}.")
+    model.set_arrays({**model.arrays(), **source.arrays()} if source.missing else source.arrays(), path)
+    print(
+        f"Weights from {path}.", f"It lacks {', '.join(source.missing)}: these start fresh." if source.missing else ""
+    )
 
 
 def _sample_drawer(dataset, size, trainer):
@@ -432,7 +438,7 @@ def _held_out_scorer(held_out, run, trainer):
     return score
 
 
-def _test(command, values, run):
+def _test(command, values, run, arguments):
     find_gpus()
     import tensorflow as tf
 
@@ -466,6 +472,10 @@ def _test(command, values, run):
         source_root_b=roots["testB"],
     )
     with replacing(out_dir / "model.json") as file:
-        file.write(json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}).encode() + b"\n")
+        head = {**provenance("train", arguments), "dataset": str(run.data.path), "images": counts, "size": [size, size]}
+        head |= {"checkpoint": str(model.source), "step": model.step}
+        digests = {name: network.weights_sha256() for name, network in model.generators.items()}
+        head |= {"weights_sha256": digests, **dataclasses.asdict(model.config)}
+        file.write(json.dumps(head, indent=1).encode() + b"\n")
     print(f"{counts['a2b']} images A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
     return 0

@@ -1,5 +1,6 @@
 """What all networks have in common: how they begin, in which precision they compute, and which images they take."""
 
+import hashlib
 import math
 
 import keras
@@ -127,6 +128,14 @@ class Network(keras.Model):
         if self.remat and training:
             return lambda block, *inputs: keras.remat(block)(*inputs)
         return lambda block, *inputs: block(*inputs)
+
+    def weights_sha256(self):
+        """SHA-256 of the weights: of each variable's path and float32 values, in the order of the paths."""
+        digest = hashlib.sha256()
+        named = {variable.path.partition("/")[2]: variable for variable in self.variables}
+        for path in sorted(named):
+            digest.update(path.encode() + b"\0" + named[path].numpy().astype("<f4").tobytes())
+        return digest.hexdigest()
 
     def copy(self):
         """A network of the same weights that computes in float32."""

@@ -27,6 +27,8 @@ class Trainer:
     """
 
     def __init__(self, model, config=None):
+        if model.missing:
+            raise ValueError(f"A training needs all networks; this model lacks {', '.join(model.missing)}. Use --init.")
         self.model = model
         self.config = config = TrainConfig() if config is None else config
         self.strategy = tf.distribute.get_strategy()
