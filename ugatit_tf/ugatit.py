@@ -77,7 +77,8 @@ class UGATIT:
         model.source = path
 
         def build(config, names=None):
-            networks = _build(config, names=names) if names else _build(config)
+            partial = names and len(names) < len(_names(config))
+            networks = _build(config, names=names) if partial else _build(config)
             model._hold(config, networks)
             return networks
 

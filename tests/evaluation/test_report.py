@@ -40,12 +40,12 @@ def test_a_table_with_everything():
     full = record("b2a", label="step 7, raw", pairs={"l1": 12.345, "psnr": 19.98, "ssim": 0.12345}, **FULL)
     assert report.table([full], "net") == "\n".join(
         [
-            "|             |        | size  | KID              | FID   | inception score | precision | recall | density | "
-            "coverage | mean KID        | L1   | PSNR, dB | SSIM  |",
-            "| ----------- | ------ | ----- | ---------------- | ----- | --------------- | --------- | ------ | ------- | "
-            "-------- | --------------- | ---- | -------- | ----- |",
-            "| step 7, raw | B to A | 64 px | -0.0046 ± 0.0123 | 123.5 | 1.24 ± 0.01     | 1.00      | 0.13   | 1.50    | "
-            "0.00     | 0.0777 ± 0.1000 | 12.3 | 20.0     | 0.123 |",
+            "|             |        | size  | KID              | FID   | inception score | precision | recall | "
+            "density | coverage | mean KID        | L1   | PSNR, dB | SSIM  |",
+            "| ----------- | ------ | ----- | ---------------- | ----- | --------------- | --------- | ------ | "
+            "------- | -------- | --------------- | ---- | -------- | ----- |",
+            "| step 7, raw | B to A | 64 px | -0.0046 ± 0.0123 | 123.5 | 1.24 ± 0.01     | 1.00      | 0.13   | "
+            "1.50    | 0.00     | 0.0777 ± 0.1000 | 12.3 | 20.0     | 0.123 |",
         ]
     )
 
@@ -161,7 +161,7 @@ def test_metrics_against_the_step(tmp_path, figures):
     kid, fid, l1, ssim = figures[0].axes
     titles = ["KID (net)", "FID (net)", "L1 to the truth, grey levels", "SSIM to the truth"]
     assert [axes.get_title() for axes in (kid, fid, l1, ssim)] == titles
-    assert points(kid) == [90, [(10, 1), (20, 2), (100, 10)]]
+    assert points(kid) == [0.9, [(10, 0.01), (20, 0.02), (100, 0.1)]]
     np.testing.assert_allclose(bars(kid), [[[0, 2], [1, 3], [9, 11]]], atol=1e-9)
     assert points(fid) == [20, [(10, 100), (20, 50), (100, 10)]]
     assert points(l1) == [30, [(10, 25), (20, 25), (100, 25)]]
@@ -226,9 +226,9 @@ def test_held_out_images_have_a_panel_of_their_own(tmp_path, figures):
     axes = figures[0].axes[2]
     assert axes.get_title() == "KID of held-out images, in training"
     raw_a2b, raw_b2a, ema_b2a = points(axes)
-    assert raw_a2b == [(10, 30), (30, 10)]
-    assert raw_b2a[:2] == [(10, 40), (20, 20)]
-    assert ema_b2a == [(20, 10)]
+    assert raw_a2b == [(10, 0.3), (30, 0.1)]
+    assert raw_b2a[:2] == [(10, 0.4), (20, 0.2)]
+    assert ema_b2a == [(20, 0.1)]
     assert legend(figures[0]) == ["raw, A to B", "raw, B to A", "ema, B to A"]
 
 

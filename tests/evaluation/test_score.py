@@ -434,7 +434,7 @@ def test_one_number_for_the_same_translations(unpaired_translations):
 
 @pytest.fixture
 def unpaired_translations(tmp_path, tiny_generator):
-    """Files of a generator's translations at 24 px, those of the real images (50x34), and `Evaluator.score`'s result."""
+    """Files of translations at 24 px, those of the real images (50x34 px), and the result of `Evaluator.score`."""
     real_a, real_b = (draw(tmp_path / n, 6, c, (50, 34)) for n, c in (("a", (70, 90, 160)), ("b", (190, 110, 60))))
     evaluator = Evaluator([Network()], real_a, real_b, 24, paired=False)
     (tmp_path / "translated").mkdir()
@@ -462,7 +462,8 @@ def test_a_truth_takes_the_size_of_its_image(mixed):
     found = []
     for path in paths:
         image = images.decode(path)
-        truth = np.rint(pipeline.resize(named[path.stem], image.shape[:2])).astype(np.uint8)
+        # by way of [-1, 1], as the images of an `Evaluator`, which decides where a half is rounded to
+        truth = images.to_uint8(pipeline.to_float(pipeline.resize(named[path.stem], image.shape[:2])))
         found.append([metric(image, truth) for metric in (pairs.l1, pairs.psnr, pairs.ssim)])
     expected = dict(zip(("l1", "psnr", "ssim"), np.mean(found, 0), strict=True))
     assert score_folders([Network()], paths, truths)["pairs"] == pytest.approx(expected, rel=1e-12)

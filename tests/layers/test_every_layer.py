@@ -92,7 +92,7 @@ def test_a_model_of_it_is_saved_and_loaded(tmp_path, layer_class, values, shapes
     model = keras.Model(symbols, layer_class(**values, dtype="mixed_bfloat16")(*symbols))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.get_config() == model.get_config()
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
     for got, expected in zip(arrays(loaded(inputs(shapes))), arrays(model(inputs(shapes))), strict=True):
         np.testing.assert_array_equal(got, expected)
 

@@ -395,6 +395,10 @@ def test_dicts_around_the_networks(keys):
     assert torch_file._unwrap(value) == {"genA2B": state, "disGA": state}
 
 
+def test_tensors_without_a_networks_name(save):
+    refused(save({"a.weight": tensor()}), "nothing says which network it is of", "torch.save({'genA2B': state}, path)")
+
+
 def test_a_dict_inside_itself_ends():
     value = {"epoch": 3}
     value["model"] = value

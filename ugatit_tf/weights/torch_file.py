@@ -290,13 +290,22 @@ def _to_array(tensor, content, order, room):
 def _unwrap(value):
     """The dict of state dicts, without the dicts around it and what training programs save beside the networks."""
     value = _inside(value, lambda inner: not any(name in inner for name in NETWORKS))
-    found = {name: _inside(value[name]) for name in value if name in NETWORKS}
-    if not found and value and all(type(tensor) is _Tensor for tensor in value.values()):
+    if any(name in value for name in NETWORKS):
+        return {
+            name: _inside(state) if name in NETWORKS else state
+            for name, state in value.items()
+            if name in NETWORKS or _is_state(state)
+        }
+    if value and _is_state(value):
         raise ValueError(
-            "it holds the tensors of one network and does not say of which one: save it again as "
-            "`torch.save({'genA2B': state}, path)`, or with genB2A for the generator from B to A"
+            f"its entry {next(iter(value))!r:.200} is a tensor, not a state dict, and nothing says which network it is "
+            "of: save it again as `torch.save({'genA2B': state}, path)`, or with genB2A for the generator from B to A"
         )
-    return found or value
+    return value
+
+
+def _is_state(value):
+    return type(value) is dict and all(type(tensor) is _Tensor for tensor in value.values())
 
 
 def _inside(value, more=lambda inner: True):
