@@ -18,6 +18,7 @@ import ugatit_tf
 from ugatit_tf.cli import export
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.export import metadata, tflite, verify
 from ugatit_tf.models import Generator
 from ugatit_tf.weights.process import Process
@@ -352,6 +353,8 @@ def test_without_a_dataset_images_are_drawn(run, tmp_path, capsys):
     assert f"No images to work with in {tmp_path / 'cats'}. The files are tried on drawn images instead" in text
     assert "a2b: tried on 2 drawn." in text
     assert "a2b: static_int8 measures its ranges on 2 drawn.\nWarning: such ranges fit drawn images" in text
+    assert main(["export", *words, "--proof_images", "2"]) == 0
+    assert capsys.readouterr().out.count("there already") == 2
     files = files_of(tmp_path / "run" / "export")
     assert (files["float32"]["images"], files["float32"]["ranges"]) == ("2 drawn", "")
     assert (files["static_int8"]["images"], files["static_int8"]["ranges"]) == ("2 drawn", "2 drawn")
@@ -413,11 +416,19 @@ def test_drafts_of_ended_exports_go(run, tmp_path):
     assert len(list(out.glob(".export-*"))) == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.fixture
+def handlers():
+    """Python's own handlers, whatever the shell that started the tests has left; the former come back."""
+    fresh = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    former = {number: signal.signal(number, handler) for number, handler in fresh.items()}
+    yield fresh
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_signals_end_it_as_ctrl_c_does(run, tmp_path, capsys, monkeypatch, number):
+def test_signals_end_it_as_ctrl_c_does(run, tmp_path, capsys, monkeypatch, handlers, number):
     """The file in the making goes, the finished one stays; the handlers from before come back."""
-    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
     monkeypatch.setattr(tflite, "convert", lambda *args: os.kill(os.getpid(), number))
     words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "weights,float32"]
     assert main(["export", *words]) == 130
@@ -427,7 +438,16 @@ def test_signals_end_it_as_ctrl_c_does(run, tmp_path, capsys, monkeypatch, numbe
         "export.json",
         "export.md",
     }
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)] == handlers
+    assert {name: signal.getsignal(name) for name in handlers} == handlers
+
+
+def test_a_signal_that_is_ignored_stays_so(handlers):
+    """As under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with as_ctrl_c():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_help_explains_every_flag(capsys):

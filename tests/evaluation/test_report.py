@@ -162,7 +162,7 @@ def test_metrics_against_the_step(tmp_path, figures):
     titles = ["KID (net)", "FID (net)", "L1 to the truth, grey levels", "SSIM to the truth"]
     assert [axes.get_title() for axes in (kid, fid, l1, ssim)] == titles
     assert points(kid) == [0.9, [(10, 0.01), (20, 0.02), (100, 0.1)]]
-    np.testing.assert_allclose(bars(kid), [[[0, 2], [1, 3], [9, 11]]], atol=1e-9)
+    np.testing.assert_allclose(bars(kid), [[[0, 0.02], [0.01, 0.03], [0.09, 0.11]]], atol=1e-9)
     assert points(fid) == [20, [(10, 100), (20, 50), (100, 10)]]
     assert points(l1) == [30, [(10, 25), (20, 25), (100, 25)]]
     assert points(ssim)[0] == 0.5

@@ -208,6 +208,10 @@ class _Pictures:
     words: str
     paths: tuple
 
+    def names(self):
+        """What tells them from others."""
+        return [self.words, *(os.path.basename(str(path)) for path in self.paths if not callable(path))]
+
     def read(self, size):
         """uint8 [N, H, W, 3]."""
         return _images(self.paths, size)
@@ -351,7 +355,7 @@ class _Exporter:
             "kind": kind,
             "size": None if self.values["dynamic"] else self.size,
             "max_pixels": self.values["max_pixels"],
-            "ranges": [os.path.basename(str(path)) for path in ranges_on.paths] if kind == "static_int8" else None,
+            "ranges": ranges_on.names() if kind == "static_int8" else None,
         }
 
     def _write(self, path, name, kind, direction, description, proof_on, ranges_on):
