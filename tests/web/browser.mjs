@@ -323,6 +323,13 @@ const scenarios = {
     return found;
   },
 
+  // A page whose script leaves a result.
+  async script() {
+    const page = await open();
+    await page.waitForFunction(() => window.translated, null, { timeout: 60_000 }).catch((error) => problems.push(String(error)));
+    return { translated: await page.evaluate(() => window.translated) };
+  },
+
   // On a host that sends no headers: threads come with the second visit, from the service worker.
   async plainHost() {
     const page = await open();
