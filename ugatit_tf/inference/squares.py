@@ -32,6 +32,13 @@ class Square:
         """The rectangle with these edges."""
         return cls((left + width / 2, top + height / 2), (width / 2, 0.0), (0.0, height / 2))
 
+    def turned(self, quarters):
+        """The same rectangle, its own right turned clockwise by so many quarters of a circle."""
+        square = self
+        for _ in range(quarters % 4):
+            square = Square(square.centre, square.down, (-square.right[0], -square.right[1]))
+        return square
+
     @property
     def sides(self):
         """Width and height."""
