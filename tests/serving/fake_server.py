@@ -233,9 +233,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.reply(HTTP_STATUS[error.code], f'{{ "error": "{_c_escaped(str(error))}" }}'.encode())
 
     def _answer(self, body):
-        match = re.fullmatch(
-            r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?", self.path
-        )
+        pattern = r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?"
+        match = re.fullmatch(pattern, urllib.parse.unquote(self.path))
         if not match or (self.command == "POST") != (match[4] == ":predict"):
             raise ServerError("INVALID_ARGUMENT", f"Malformed request: {self.command} {self.path}")
         model, version, verb = match[1], int(match[2]) if match[2] else None, match[4]

@@ -14,6 +14,7 @@ from ugatit_tf.inference.squares import Square, cut, paste
 
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # others become PNG
 QUALITY = 95
+LONG_SIDE = 4  # of a photo that is translated as a whole: times the model's size in training, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +38,16 @@ class PhotoTranslator:
     """Translates photos of any size.
 
     Args:
-        generator: as `load_generator` gives it.
+        generator: as `load_generator` gives it, or `ugatit_tf.serving.generator.ServedGenerator`.
         detector: `faces.FaceDetector`, or None to translate photos as a whole.
         largest: translate the largest face of each photo, not every one.
         strength: 0 leaves a photo as it is, 1 shows the translation.
         heatmap: lay the colours of the heatmap over each translation: where the generator looked.
+        max_side: pixels of the longer side, at which a generator of any size sees a photo as a whole; None: `LONG_SIDE`
+            times its size in training. A smaller photo is not enlarged.
     """
 
-    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False):
+    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False, max_side=None):
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1; received {strength}.")
         self.generator = generator
@@ -52,6 +55,7 @@ class PhotoTranslator:
         self.largest = largest
         self.strength = strength
         self.heatmap = heatmap
+        self.max_side = max_side or LONG_SIDE * generator.size
 
     def __call__(self, photo):
         """Translate a `ugatit_tf.data.images.Photo`; returns a `Result`."""
@@ -59,7 +63,8 @@ class PhotoTranslator:
         colours = Colours(photo.icc)
         if self.detector is None:
             whole = Square.upright(0, 0, photo.pixels.shape[1], photo.pixels.shape[0])
-            self._translate(photo, whole, result, colours, feather=0)
+            size = self.whole_size(*photo.pixels.shape[:2])
+            self._translate(photo, whole, result, colours, size, feather=0)
             return Result(result, [], [], None)
         found = self.detector(photo.pixels)
         good, refused = [], []
@@ -69,15 +74,22 @@ class PhotoTranslator:
         if not good:
             return Result(None, [], refused, refused[0][1] if refused else "no_face")
         for face in good:
-            self._translate(photo, face.square(), result, colours)
+            self._translate(photo, face.square(), result, colours, self.generator.size)
         return Result(result, good, refused, None)
 
-    def _translate(self, photo, square, result, colours, **options):
-        image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, self.generator.size)))
+    def whole_size(self, height, width):
+        """(height, width) at which the generator sees a photo as a whole: of its own shape where that is possible."""
+        if not getattr(self.generator, "any_size", False):
+            return self.generator.size, self.generator.size
+        scale = min(1, self.max_side / max(height, width))
+        return tuple(max(8, round(side * scale / 4) * 4) for side in (height, width))  # what a generator takes
+
+    def _translate(self, photo, square, result, colours, size, **options):
+        image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, size)))
         if self.heatmap:
             if heatmap is None:
                 raise ValueError("This TFLite file gives no heatmap: export it anew, or leave the heatmap out.")
-            image = np.uint8(np.floor((image / 2 + colour_heatmap(heatmap, len(image)) / 2) + 0.5))
+            image = np.uint8(np.floor((image / 2 + colour_heatmap(heatmap, image.shape[:2]) / 2) + 0.5))
         paste(result[..., :3], square, colours.from_srgb(image), self.strength, **options)
 
 
