@@ -55,6 +55,10 @@ dialog::backdrop { background: #000b; }
 #bar button:hover { border-color: var(--soft); }
 #shown { display: grid; gap: .8rem; padding: .8rem; }
 .pair img { max-height: 70vh; object-fit: contain; }
+@media (max-width: 40rem) {
+  .pair { grid-template-columns: 1fr; }
+  #bar p { flex-basis: 100%; }
+}
 </style>
 </head>
 <body>
