@@ -66,6 +66,14 @@ def test_any_size(tiny_generator, tmp_path):
         compare(loaded, tiny_generator, wide[:16, :16])  # and then another one
 
 
+def test_a_full_generator_in_a_file_of_any_size(tiny_generator, tmp_path):
+    """Such a file has no size, and takes one all the same."""
+    described = {"label": "x", "licence": "", "version": "", "model": {"img_size": 32, "light": False}}
+    (tmp_path / "x.tflite").write_bytes(tflite.convert(tiny_generator, "float32", None, described))
+    loaded = load_generator(tmp_path / "x.tflite")
+    assert (loaded.size, loaded.any_size) == (32, False)
+
+
 def test_one_size(tiny_tflite):
     """By a file's shape; and by a configuration as the networks themselves have it."""
     assert not load_generator(tiny_tflite).any_size

@@ -551,6 +551,12 @@ def test_images_that_cannot_be(server, image, message):
     assert not server.calls
 
 
+def test_only_pixels_are_run(server, picture):
+    with pytest.raises(ValueError, match="received float32"):
+        client_of(server).run(np.float32(picture))
+    assert not server.calls
+
+
 @pytest.mark.parametrize("images", ["photo.jpg", b"content"])
 def test_one_image_is_not_a_list(server, images):
     with pytest.raises(ValueError, match="Give \\[image\\]"):

@@ -89,7 +89,7 @@ def portrait(tmp_path_factory):
 def test_translate_with_the_server_is_translate_with_the_file(url, model, portrait, tmp_path, capsys, words):
     for name, generator in (("own", ["--model", str(model)]), ("served", ["--server", url])):
         assert main(["translate", str(portrait), "--out", str(tmp_path / name), *generator, *words]) == 0
-    assert "Loading ugatit_a2b ..." in capsys.readouterr().out
+    assert f"Asking {url} for ugatit_a2b ...\n" in capsys.readouterr().out
     own, served = (np.asarray(Image.open(tmp_path / name / "one.png")).astype(int) for name in ("own", "served"))
     assert own.shape == (512, 512, 3)
     assert (own != skimage.data.astronaut()).any()

@@ -112,7 +112,8 @@ def _load(values, direction, client):
     from ugatit_tf.inference.photo import PhotoTranslator
     from ugatit_tf.serving.generator import ServedGenerator
 
-    with waiting(f"Loading {plain(client.model if client else values['model'])}"):
+    source = f"Asking {plain(client.url)} for {plain(client.model)}" if client else f"Loading {plain(values['model'])}"
+    with waiting(source):
         if client is None and pathlib.Path(values["model"]).suffix != ".tflite":
             find_gpus()
         with quiet():

@@ -71,8 +71,9 @@ class _TFLite:
         description = _description(content)
         _check_direction(path, description, direction)
         height, width = int(shape[1]), int(shape[2])
-        self.any_size = height < 0
-        self.size = description.get("model", {}).get("img_size", 256) if self.any_size else height
+        model = description.get("model", {"img_size": 256, "light": True})  # what a file without a description may be
+        self.any_size = height < 0 and _takes_any_size(model)  # a full generator's file has no size, either
+        self.size = model["img_size"] if height < 0 else height
         if height != width:
             raise ValueError(
                 f"{path} takes images of {height} x {width}: export one for squares, with --size 256, say."

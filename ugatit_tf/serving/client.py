@@ -169,8 +169,10 @@ class _Client:
             The translation, uint8 [H,W,3], and the heatmap, float32 [H/4,W/4]: where the generator looked.
 
         Raises:
+            ValueError: it is no such array.
             ServingError: the server did not translate it.
         """
+        _check_pixels(image)
         return self._retry(lambda: self._run(image))
 
     def server_status(self) -> dict[int, str]:
@@ -474,10 +476,14 @@ def _batches(images: Iterable[Picture]) -> Iterator[list[bytes]]:
         yield batch
 
 
+def _check_pixels(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"An image is a uint8 array [H,W,3]; received {image.dtype} {list(image.shape)}.")
+
+
 def _to_png(image: Picture) -> bytes:
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"An image is a uint8 array [H,W,3]; received {image.dtype} {list(image.shape)}.")
+        _check_pixels(image)
         pixels = image
     elif isinstance(image, str | os.PathLike | bytes | bytearray | memoryview):
         pixels = decode(image)
