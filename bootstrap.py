@@ -40,6 +40,8 @@ def main():
     command = ["-m", "ugatit_tf.cli.main", *DEMO.split(), *rest]
     code = run(*command) or run(*command, "--phase", "test")
     page = ROOT / "runs/demo/results/index.html"
+    if code == 0:
+        print(f"Scores: {PYTHON.with_name('ugatit')} evaluate {ROOT / 'runs/demo'} --features random")
     if code == 0 and (os.name == "nt" or sys.platform == "darwin" or os.environ.get("DISPLAY")):
         webbrowser.open(page.as_uri())
     return code

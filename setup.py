@@ -48,6 +48,8 @@ setup(
             "ruff>=0.14",
             "build>=1.2",
             "pyyaml>=6",  # reads the Kubernetes example
+            "nbclient>=0.10",  # runs the notebook
+            "ipykernel>=6.29",
             "scikit-image>=0.25",  # photographs, and an oracle for image metrics
         ],
     },

@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ugatit_tf.data import demo
+from ugatit_tf.metrics import sample_size
 
 
 def person(**changes):
@@ -79,6 +81,25 @@ def test_more_pictures_leave_the_first_ones_as_they_are(drawn, tmp_path):
     demo.write_demo(tmp_path / "demo", seed=3, size=32, train=5, test=3)
     more = files(tmp_path / "demo")
     assert all(more[name] == data for name, data in files(drawn[0]).items() if name != "demo.json")
+
+
+def test_a_set_with_fewer_test_pictures_is_completed(drawn, tmp_path):
+    demo.write_demo(tmp_path / "demo", seed=3, size=32, train=4, test=1)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.png")}
+    calls = []
+    demo.write_demo(tmp_path / "demo", seed=3, size=32, train=4, test=2, progress=lambda *call: calls.append(call))
+    assert calls == [(1, 2), (2, 2)]
+    assert files(tmp_path / "demo") == files(drawn[0])
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing is written again
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+    with pytest.raises(FileExistsError, match="not this demo set"):  # and none is taken away
+        demo.write_demo(tmp_path / "demo", seed=3, size=32, train=4, test=1)
+
+
+def test_the_default_set_has_enough_test_pictures_for_kid():
+    count = inspect.signature(demo.write_demo).parameters["test"].default
+    assert sample_size.shortfalls("kid", count) is None
+    assert sample_size.shortfalls("kid", count // 2) is not None
 
 
 def test_train_domains_show_different_people_and_test_domains_the_same(tmp_path, monkeypatch):

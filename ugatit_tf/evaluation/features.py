@@ -150,7 +150,7 @@ def _random():
 
     The features are the mean and deviation of each colour and, on a logarithmic scale, of the responses to each kernel
     less its mean, which flat parts do not reach. Means of the maps themselves tell little but brightness: photos and
-    drawings of the same people (the demo set's 50 test images) are 3 standard errors of KID apart by them, 12 by these.
+    drawings of the same people (50 of the demo set) are 3 standard errors of KID apart by them, 12 by these.
     """
     draws = np.random.RandomState(0)  # the legacy generator: NumPy guarantees its stream, not that of the newer ones
     channels = (3, *_RANDOM_FILTERS)
