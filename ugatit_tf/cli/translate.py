@@ -68,8 +68,8 @@ def make_command():
         "fit",
         None,
         FITS,
-        "With --whole: squeeze photos into a square, crop them (the middle) or pad them (the border) (default: their own "
-        "shape where the model takes any size, else squeeze).",
+        "With --whole: squeeze photos into a square, crop them (the middle) or pad them (the border) (default: their "
+        "own shape where the model takes any size, else squeeze).",
     )
     command.float("strength", 1.0, "0 leaves the photo as it is, 1 shows the translation.")
     command.boolean("heatmap", False, "Lay the heatmap's colours over the translations: where the generator looked.")
@@ -145,7 +145,7 @@ def _describe_whole(translator):
     if translator.own_shape:
         return f"Photos as a whole, in their own shape; of larger ones the model sees {translator.max_side} px at most."
     size = translator.generator.size
-    return f"Photos as a whole, as {size} x {size}, which is all that this model takes."
+    return f"Photos as a whole, as {size} x {size} (--fit {translator.fit})."
 
 
 def _run(translator, jobs, errors, faceless):
