@@ -272,6 +272,8 @@ def test_flags_go_before_what_the_run_tells(run, tmp_path, capsys, monkeypatch):
     words = ["train", "--phase", "test", "run", "--dataset", "dogs", "--run_dir", "elsewhere", "--result_dir", "mine"]
     assert main(words) == 0
     assert "Open elsewhere/mine/index.html" in capsys.readouterr().out
+    assert main([*words[:4], "--result_dir", "/tmp/results"]) == 2
+    assert "result_dir names a folder inside the run folder" in capsys.readouterr().err
 
 
 def test_the_run_that_was_meant_is_pointed_at(run, tmp_path, capsys, monkeypatch):

@@ -594,7 +594,11 @@ def _test(command, values, arguments):
     # An official checkpoint does not tell its dataset: there the flags' defaults are those of the official codes.
     flags = {name: values[name] if command.given(name) or not run else None for name in ("dataset", "data_dir", "fit")}
     data = find_data(flags, source, "its test images are translated")
-    result_dir = run.result_dir if run and not command.given("result_dir") else values["result_dir"]
+    given = {"result_dir": values["result_dir"]} if command.given("result_dir") else {}
+    try:
+        result_dir = dataclasses.replace(run or RunConfig(), **given).result_dir
+    except ValueError as error:
+        raise UsageError(error) from error
 
     find_gpus()
     import tensorflow as tf
