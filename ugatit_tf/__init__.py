@@ -6,6 +6,7 @@ it, they keep their settings, and only a Keras with another backend is an error.
 """
 
 import importlib
+import sys
 
 from ugatit_tf import environment
 
@@ -32,3 +33,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_PUBLIC])
+
+
+if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
+    importlib.import_module("ugatit_tf.models")  # so that keras.models.load_model knows the classes of our .keras files

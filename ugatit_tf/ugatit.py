@@ -10,6 +10,10 @@ from ugatit_tf.weights import archive, pytorch, tf1
 _PT_SUFFIXES = (".pt", ".pth")
 
 
+class MissingNetworkError(ValueError, AttributeError):
+    """A model was loaded from a file without one of its networks, which is needed now."""
+
+
 class UGATIT:
     """The six networks of U-GAT-IT, or the four of CycleGAN (`config.architecture`), as attributes and in `networks`.
 
@@ -20,9 +24,14 @@ class UGATIT:
     Attributes:
         gen_a2b, gen_b2a: `Generator`, called as `net(images, training=False)`: image, cam_logit, heatmap.
         dis_global_a, dis_local_a, dis_global_b, dis_local_b: `Discriminator`: logit, cam_logit, heatmap. CycleGAN's are
-            dis_a and dis_b.
-        generators, discriminators, networks: the two, the four (two) and all by name.
+            dis_a and dis_b. Of an official file without some of the networks (generators alone, one generator alone)
+            the others are missing: using one raises a `MissingNetworkError`.
+        generators, discriminators, networks: the two, the four (two) and all by name; those that are there.
+        missing: names of the networks that are not there.
+        source, step: path of the file that the weights were loaded from, and its step; None where unknown.
     """
+
+    source = step = None
 
     def __init__(self, config=None, seed=0):
         config = ModelConfig() if config is None else config
@@ -31,14 +40,26 @@ class UGATIT:
     def _hold(self, config, networks):
         self.config = config
         self.networks = networks
+        self.missing = [name for name in _names(config) if name not in networks]
         for name, network in networks.items():
             setattr(self, name, network)
         self.generators = {name: net for name, net in networks.items() if name.startswith("gen")}
         self.discriminators = {name: net for name, net in networks.items() if name.startswith("dis")}
 
+    def __getattr__(self, name):
+        if name in self.__dict__.get("missing", ()):
+            raise MissingNetworkError(
+                f"{name} is needed, and the file that this model was loaded from holds {', '.join(self.networks)} "
+                "alone. Load a file that has it, or ask for what needs these alone."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @classmethod
     def load(cls, path, ema=True, **overrides):
         """The model that a checkpoint holds, its configuration found from the checkpoint itself.
+
+        An official file may hold fewer networks: see `missing`. Of one without discriminators `n_dis` is the
+        official 6, or what the image size allows.
 
         Args:
             path: a run folder (its newest whole checkpoint), one checkpoint file of a run (`step-*.npz`), the prefix of
@@ -53,18 +74,21 @@ class UGATIT:
         """
         path = pathlib.Path(path)
         model = cls.__new__(cls)
+        model.source = path
 
-        def build(config):
-            networks = _build(config)
+        def build(config, names=None):
+            partial = names and len(names) < len(_names(config))
+            networks = _build(config, names=names) if partial else _build(config)
             model._hold(config, networks)
             return networks
 
         if path.is_dir() or path.suffix == ".npz":
             if overrides:
                 raise ValueError(f"A run's checkpoint knows its configuration; received {overrides} beside {path}.")
-            arrays, text = _read_run(path)
+            source, arrays, text = _read_run(path)
             build(RunConfig.from_json(text, path).model)
             model.set_arrays(arrays, path, ema=ema)
+            model.source, model.step = source, int(arrays["steps"]) if "steps" in arrays else None
         elif path.suffix in _PT_SUFFIXES:
             pytorch.load(path, build, **overrides)
         elif path.with_name(f"{path.name}.index").exists():
@@ -87,11 +111,17 @@ class UGATIT:
             path: of the file to make, `*.pt` or `*.pth`.
 
         Raises:
-            ValueError: the model is of the `tf1` flavor, an ablation or CycleGAN, or the path ends differently; nothing
-                was written.
+            ValueError: the model is of the `tf1` flavor, an ablation or CycleGAN, lacks a network, or the path ends
+                differently; nothing was written.
             OSError: the file cannot be written; what was at `path` is unchanged.
         """
         path = pathlib.Path(path)
+        if self.missing:
+            raise MissingNetworkError(
+                f"The official .pt holds six networks; this model lacks {', '.join(self.missing)}, for it was loaded "
+                "from a file without them. Load a complete checkpoint, or save one generator with "
+                "save_weights('a2b.weights.h5')."
+            )
         if not self.config.official:
             raise ValueError(
                 "The official .pt holds U-GAT-IT's networks alone, with AdaLIN and CAM; this model is "
@@ -154,11 +184,19 @@ class UGATIT:
         }
 
 
-def _build(config, seed=0):
-    networks = {}
+def _names(config):
+    """The names of a model's networks, in their order."""
+    depths = ("",) if config.architecture == "cyclegan" else ("global_", "local_")
+    return ["gen_a2b", "gen_b2a", *(f"dis_{depth}{domain}" for domain in "ab" for depth in depths)]
+
+
+def _build(config, seed=0, names=None):
+    """All networks by name, or those of `names`."""
+    networks, numbers = {}, {name: number for number, name in enumerate(_names(config))}
 
     def add(name, make, **arguments):
-        networks[name] = make(**arguments, ch=config.ch, seed=[seed, len(networks)], name=name)
+        if names is None or name in names:
+            networks[name] = make(**arguments, ch=config.ch, seed=[seed, numbers[name]], name=name)
 
     for name in ("gen_a2b", "gen_b2a"):
         if config.architecture == "cyclegan":
@@ -177,9 +215,9 @@ def _build(config, seed=0):
 
 
 def _read_run(path):
-    """Arrays and configuration text of a run folder's newest whole checkpoint, or of one checkpoint file."""
+    """Path, arrays and configuration text of a run folder's newest whole checkpoint, or of one checkpoint file."""
     if path.suffix == ".npz":
-        return archive.read(path)
+        return path, *archive.read(path)
     run = RunConfig.of_folder(path) or RunConfig()
     folder = path / run.checkpoint_dir
     newest = archive.read_newest(folder, lambda text: warnings.warn(text, stacklevel=4))
@@ -188,4 +226,4 @@ def _read_run(path):
             f"{path} is no run folder with a checkpoint: expected {folder}/step-*.npz. For an official "
             "TF1 checkpoint give its prefix, .../UGATIT.model-100000."
         )
-    return newest[1], newest[2]
+    return newest

@@ -40,6 +40,7 @@ function draw(figure, bitmap) {
 
 function show(reply) {
   const { about, before, after, faults, count, scaled } = reply;
+  const translated = count > 0;
   const processor = `processor, ${about.threads} thread${about.threads > 1 ? "s" : ""}`;
   $("device").textContent = about.gpu ? "WebGPU" : about.webgpu ? processor : `${processor} (no WebGPU)`;
   $("heatmap").disabled = !about.heatmap;
@@ -47,6 +48,12 @@ function show(reply) {
   if (!after) return say(`Ready. The model draws ${about.size} x ${about.size} pixels.`);
   if (before) draw($("before"), before);
   draw($("after"), after);
+  // Without a face the photo is shown as it is, and nothing may call it a translation.
+  const shown = !translated ? "Not translated" : $("heatmap").checked && about.heatmap ? "Translation with heatmap" : "Translation";
+  $("after").querySelector("figcaption").textContent = shown;
+  $("after").querySelector("canvas").ariaLabel = shown;
+  pictures.classList.toggle("untranslated", !translated);
+  document.querySelector("[data-do=save]").disabled = !translated;
   pictures.hidden = $("actions").hidden = false;
   if ($("empty").contains(document.activeElement)) document.querySelector("#actions button").focus(); // its place goes
   $("empty").hidden = true;
@@ -154,6 +161,7 @@ function choose(file) {
 }
 
 function save() {
+  if (pictures.classList.contains("untranslated")) return;
   const canvas = $("after").querySelector("canvas");
   canvas.toBlob((blob) => {
     const link = document.createElement("a");
@@ -273,7 +281,9 @@ addEventListener("keydown", (event) => {
 });
 
 $("model").onchange = () => {
-  $("licence").textContent = models[$("model").value].licence || "not stated";
+  const { label, licence } = models[$("model").value];
+  document.title = document.querySelector("h1").textContent = label;
+  $("licence").textContent = licence || "not stated";
   refresh();
 };
 $("strength").oninput = () => {
@@ -283,7 +293,9 @@ $("strength").oninput = () => {
 $("heatmap").onchange = refresh;
 for (const radio of document.querySelectorAll("[name=what]")) radio.onchange = refresh;
 for (const radio of document.querySelectorAll("[name=view]")) {
-  radio.onchange = () => (pictures.className = `${radio.value}${pictures.classList.contains("mirrored") ? " mirrored" : ""}`);
+  radio.onchange = () => {
+    for (const view of ["over", "beside"]) pictures.classList.toggle(view, view === radio.value);
+  };
 }
 
 $("split").oninput = () => pictures.style.setProperty("--split", `${$("split").value}%`);

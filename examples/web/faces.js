@@ -6,7 +6,7 @@
 // and of its lower side.
 
 export const DETECTOR_SIZE = 256;
-export const MIN_SCORE = 0.5, MIN_SECOND_SCORE = 0.75, MAX_OVERLAP = 0.3, LARGEST_IN_PART = 1 / 3;
+export const MIN_SCORE = 0.5, MIN_SECOND_SCORE = 0.75, MAX_OVERLAP = 0.3, SURE = 0.75, LARGEST_IN_PART = 1 / 3;
 export const FEATHER = 0.25; // of the way from a square's edge to its centre, over which what is pasted fades in
 export const JUDGED = 128; // size at which a face's light and sharpness are judged
 export const DARKEST = 48, BLURRIEST = 0.01;
@@ -113,9 +113,11 @@ export function tiles(width, height, quick = false) {
   );
 }
 
-export function tileSquare({ left, top, side }) {
+// A tile as a square, its own right turned clockwise by so many quarters of a circle.
+export function tileSquare({ left, top, side }, turn = 0) {
   const half = side / 2;
-  return { c: { x: left + half, y: top + half }, u: { x: half, y: 0 }, v: { x: 0, y: half } };
+  const axes = [[half, 0], [0, half], [-half, 0], [0, -half]].map(([x, y]) => ({ x, y }));
+  return { c: { x: left + half, y: top + half }, u: axes[turn % 4], v: axes[(turn + 1) % 4] };
 }
 
 export const ANCHORS = [[16, 2], [8, 6]].flatMap(([grid, repeats]) =>
@@ -132,18 +134,24 @@ export function isFace(scores) {
   return toScore(Math.max(...scores)) >= MIN_SECOND_SCORE;
 }
 
-// The faces that the detector sees in a tile: { score, numbers }, where numbers are cx, cy, w, h and six points.
-export function decode(rows, scores, tile, width, height) {
+// The faces that the detector sees in a tile, turned or not: { score, numbers }, where numbers are cx, cy, w, h and six
+// points, in the photo.
+export function decode(rows, scores, tile, width, height, turn = 0) {
   const found = [];
   const { left, top, side } = tile;
+  const { c, u, v } = tileSquare(tile, turn);
   ANCHORS.forEach((anchor, index) => {
     const score = toScore(scores[index]);
     if (!(score > MIN_SCORE)) return;
-    const numbers = Array.from(rows.subarray(index * 16, index * 16 + 16), (value, k) => {
-      const offset = k === 2 || k === 3 ? 0 : anchor[k % 2] * side + (k % 2 ? top : left);
-      return (value / DETECTOR_SIZE) * side + offset;
-    });
-    const [cx, cy, w, h] = numbers;
+    const values = Array.from(rows.subarray(index * 16, index * 16 + 16), (value) => value / DETECTOR_SIZE);
+    const numbers = [];
+    for (let k = 0; k < 16; k += 2) {
+      const a = 2 * (values[k] + anchor[0]) - 1, b = 2 * (values[k + 1] + anchor[1]) - 1;
+      numbers.push(c.x + a * u.x + b * v.x, c.y + a * u.y + b * v.y);
+    }
+    const [w, h] = turn % 2 ? [values[3] * side, values[2] * side] : [values[2] * side, values[3] * side];
+    numbers.splice(2, 2, w, h);
+    const [cx, cy] = numbers;
     const cutOff =
       (left > 0 && cx - w / 2 < left) || (left + side < width && cx + w / 2 > left + side) ||
       (top > 0 && cy - h / 2 < top) || (top + side < height && cy + h / 2 > top + side);
@@ -174,6 +182,17 @@ export function merge(found) {
     faces.push({ score: best.score, numbers: best.numbers.map((_, k) => mean(k)) });
   }
   return faces.sort((a, b) => b.numbers[2] * b.numbers[3] - a.numbers[2] * a.numbers[3]);
+}
+
+// Each face once, as seen in the turn with the highest score: the same are those whose centres are in one box.
+export function distinct(faces) {
+  const same = ([ax, ay, aw, ah], [bx, by, bw, bh]) =>
+    Math.max(Math.abs(ax - bx), Math.abs(ay - by)) < Math.max(aw, ah, bw, bh) / 2;
+  const kept = [];
+  for (const face of [...faces].sort((a, b) => b.score - a.score)) {
+    if (!kept.some((other) => same(face.numbers, other.numbers))) kept.push(face);
+  }
+  return kept.sort((a, b) => b.numbers[2] * b.numbers[3] - a.numbers[2] * a.numbers[3]);
 }
 
 // The square around a face that a model was trained on: FFHQ's rule, which turns it upright.

@@ -15,6 +15,7 @@ import json
 import pathlib
 import re
 import sys
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = ("index.html", "style.css", "app.js", "worker.js", "faces.js", "sw.js", "manifest.webmanifest", "icon.svg")
@@ -58,12 +59,14 @@ def site(models):
     if detector:
         files[DETECTOR] = (pathlib.Path(detector.origin).parent / "data" / DETECTOR).read_bytes()
     listed = []
-    for path in map(pathlib.Path, models):
+    for path in models:
+        path = pathlib.Path(path).expanduser()  # no shell expands the ~ of --model=~/x.tflite
         content = _read_model(path)
         # By its content's hash, so that two models of one name are two, and one that changed is another.
-        url = f"models/{hashlib.sha256(content).hexdigest()[:12]}/{path.name}"
-        files[url] = content
-        listed.append({"file": url, **_description(content, path)})
+        place = f"models/{hashlib.sha256(content).hexdigest()[:12]}/{path.name}"
+        files[place] = content
+        # The page asks for a URL: a browser would take the # of "a#1.tflite" for the end of the path.
+        listed.append({"file": urllib.parse.quote(place), **_description(content, path)})
     files["models.json"] = json.dumps(listed, indent=1).encode()
     return files
 
@@ -116,7 +119,7 @@ def make_server(files, port):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            name = self.path.partition("?")[0].lstrip("/") or "index.html"
+            name = urllib.parse.unquote(self.path.partition("?")[0]).lstrip("/") or "index.html"
             if name not in files:
                 return self._answer(404, f"{name} is not here.".encode(), {"Content-Type": "text/plain"})
             headers = {"Content-Type": TYPES.get(pathlib.PurePath(name).suffix, "application/octet-stream")}
@@ -148,7 +151,7 @@ def make_server(files, port):
 
 
 def build(files, folder):
-    """Write the site into a folder."""
+    """Write the site into a folder. The files have their plain names; hosts decode a URL before they look for one."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,8 +180,9 @@ def main(words=None):
                 file=sys.stderr,
             )
         if flags.build:
-            build(files, flags.build)
-            print(f"Written to {flags.build}. Serve it over https; on localhost http will do.")
+            folder = flags.build.expanduser()
+            build(files, folder)
+            print(f"Written to {folder}. Serve it over https; on localhost http will do.")
             return
         server = make_server(files, flags.port)
     except ValueError as error:

@@ -148,17 +148,26 @@ async function findFaces(live) {
     return outputs.sort((a, b) => a.length - b.length); // scores, rows
   };
   const { width, height } = photo.image;
-  const found = [], squares = [];
-  for (const tile of faces.tiles(width, height, live)) {
-    const [scores, rows] = await look(faces.tileSquare(tile));
-    found.push(...faces.decode(rows, scores, tile, width, height));
+  const find = async (turn) => {
+    const seen = [], found = [];
+    for (const tile of faces.tiles(width, height, live)) {
+      const [scores, rows] = await look(faces.tileSquare(tile, turn));
+      seen.push(...faces.decode(rows, scores, tile, width, height, turn));
+    }
+    for (const face of faces.merge(seen)) {
+      const [scores] = await look(faces.faceSquare(face));
+      if (faces.isFace(scores)) found.push(face);
+    }
+    return found;
+  };
+  let found = await find(0);
+  // None beyond doubt: the photo may lie on its side or be upside down. A camera's picture is not.
+  if (!live && !found.some(({ score }) => score >= faces.SURE)) {
+    for (const turn of [1, 2, 3]) found.push(...(await find(turn)));
+    found = faces.distinct(found);
   }
-  for (const square of faces.merge(found).map(faces.faceSquare)) {
-    const [scores] = await look(square);
-    if (faces.isFace(scores)) squares.push(square);
-  }
-  photo.found = squares;
-  return squares;
+  photo.found = found.map(faces.faceSquare);
+  return photo.found;
 }
 
 // --- the answer to a request: { model, picture, settings, allowGpu }, of which picture may be missing

@@ -32,7 +32,9 @@ def run_command(*words):
 
 
 def read(out):
-    return json.loads((out / "comparison.json").read_text(), parse_constant=pytest.fail)
+    whole = json.loads((out / "comparison.json").read_text(), parse_constant=pytest.fail)
+    assert whole["command"].startswith("ugatit compare ")
+    return whole["records"]
 
 
 @pytest.fixture(scope="module")

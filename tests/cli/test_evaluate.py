@@ -1,6 +1,7 @@
 """`ugatit evaluate`: its numbers against direct calls, what it writes, and mistakes that end in one message."""
 
 import contextlib
+import datetime
 import io
 import itertools
 import json
@@ -34,6 +35,10 @@ def run_command(*words):
 
 def read(out):
     """The records, of strict JSON."""
+    return read_whole(out)["records"]
+
+
+def read_whole(out):
     return json.loads((out / "evaluation.json").read_text(), parse_constant=pytest.fail)
 
 
@@ -90,10 +95,24 @@ def test_a_runs_newest_weights_and_their_average(folder, six_pairs, network):
             assert record["checkpoint"] == str(path)
             model = ugatit_tf.UGATIT.load(path, ema=record["weights"] == "ema")
             generator = getattr(model, f"gen_{record['direction']}")
+            assert record["weights_sha256"] == generator.weights_sha256()
+        assert record["size"] == [24, 24]
         assert_scores(record, direct(network, six_pairs, record["direction"], generator))
     kids = [record["features"]["random-conv"]["kid"] for record in records]
     assert min(abs(a - b) for a, b in itertools.combinations(kids, 2)) > 1e-3
     assert listing(out) == ["evaluation.json"]  # no plot of one step
+
+
+def test_the_head_says_where_the_numbers_are_from(folder, six_pairs):
+    head = read_whole(folder / "run" / "evaluation")
+    del head["records"]
+    date = datetime.datetime.fromisoformat(head.pop("date"))
+    assert datetime.timedelta() <= datetime.datetime.now(datetime.UTC) - date < datetime.timedelta(hours=1)
+    assert head == {
+        "program": f"ugatit-tf {ugatit_tf.__version__}",
+        "command": f"ugatit evaluate {folder / 'run'} --features random",
+        "dataset": str(six_pairs),
+    }
 
 
 @pytest.mark.slow
@@ -226,7 +245,9 @@ def test_two_folders(six_pairs, network, tmp_path):
     (record,) = read(tmp_path / "out")
     assert (record["label"], record["direction"]) == (str(folders[0]), "")
     assert_scores(record, score_folders([network], *map(find_images, folders), paired=False))
-    assert f"\n| {folders[0]} |     | " in text  # no direction
+    assert f"\n| {folders[0]} |     | own size | " not in text
+    assert f"\n| {folders[0]} |     | 24 px | " in text  # no direction
+    assert read_whole(tmp_path / "out")["reference"] == str(folders[1])
 
 
 def test_a_score_of_infinity_is_null(six_pairs, tmp_path):

@@ -1,10 +1,12 @@
 """`ugatit export`: what it writes, what it refuses, and that nothing is lost when it fails."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -16,8 +18,12 @@ import ugatit_tf
 from ugatit_tf.cli import export
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.export import metadata, tflite, verify
 from ugatit_tf.models import Generator
+from ugatit_tf.weights.process import Process
+from ugatit_tf.weights.torch_file import read_torch_file
+from ugatit_tf.weights.torch_writer import write_torch_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -61,11 +67,24 @@ def test_everything_is_where_the_help_says(exported):
 
 
 def test_the_proof_is_written_as_a_table_and_as_json(exported):
-    proofs = json.loads((exported / "export" / "export.json").read_text(), parse_constant=pytest.fail)
-    assert [proof["kind"] for proof in proofs] == FORMATS["a2b"]  # of the last export
+    out = exported / "export"
+    whole = json.loads((out / "export.json").read_text(), parse_constant=pytest.fail)
+    proofs, model = whole["files"], ugatit_tf.UGATIT.load(exported)
+    assert [proof["kind"] for proof in proofs] == FORMATS["b2a"] + FORMATS["a2b"]  # of both exports
     for proof in proofs:
         assert proof["psnr"] is None or proof["psnr"] >= verify.BOUNDS[proof["kind"]]
-    assert len((exported / "export" / "export.md").read_text().splitlines()) == 2 + len(proofs)
+        assert proof["images"] == ("" if proof["kind"] == "weights" else f"1 of test{proof['file'][7].upper()}")
+        assert proof["ranges"] == ("1 of trainA" if proof["kind"] == "static_int8" else "")
+        direction = proof["file"].split("_")[1][:3]
+        assert proof["made_by"]["weights_sha256"] == getattr(model, f"gen_{direction}").weights_sha256()
+        assert (proof["step"], proof["made_by"]["size"]) == (1, [24, 24])
+    head = {name: whole[name] for name in ("program", "checkpoint", "step")}
+    checkpoint = exported / "checkpoint" / "step-00000001.npz"
+    assert head == {"program": f"ugatit-tf {ugatit_tf.__version__}", "checkpoint": str(checkpoint), "step": 1}
+    assert whole["command"].startswith(f"ugatit export --checkpoint {exported} --formats ")
+    lines = (out / "export.md").read_text().splitlines()
+    assert len(lines) == 2 + len(proofs)
+    assert lines[2].endswith("| 1 of testB |")
 
 
 def test_the_files_know_what_they_are(exported):
@@ -79,19 +98,50 @@ def test_the_files_know_what_they_are(exported):
         assert said == json.loads((exported / "export" / f"ugatit_{direction}" / "1" / "ugatit.json").read_text())
 
 
+def test_what_is_there_is_not_made_again(exported, capsys, monkeypatch):
+    """By the weights, the flags and the file's content; what differs in one is made anew."""
+    out, made = exported / "export", []
+    convert = tflite.convert
+    monkeypatch.setattr(tflite, "convert", lambda *args: made.append(args[1]) or convert(*args))
+    words = [
+        "export",
+        "--checkpoint",
+        str(exported),
+        "--formats",
+        "saved_model,float16,weights",
+        "--licence",
+        "CC0-1.0",
+    ]
+    before = {name: (out / name).stat().st_mtime_ns for name in listing(out) if name.startswith("ugatit_b2a")}
+    assert main([*words, "--direction", "b2a"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("there already, unchanged") == 2
+    assert "[3/3] ugatit_b2a.weights.h5 ... 0." in text  # MB
+    assert text.count("| ugatit_b2a") == 3
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    assert made == []
+
+    path = out / "ugatit_b2a_float16.tflite"
+    content = path.read_bytes()
+    for spoil in (lambda: path.write_bytes(content[:-1]), path.unlink, lambda: words.__setitem__(-1, "CC-BY")):
+        spoil()
+        assert main([*words[:4], "float16", *words[5:], "--direction", "b2a"]) == 0
+        assert "there already" not in capsys.readouterr().out
+    assert made == ["float16"] * 3
+
+
 def test_again_is_the_next_version(exported):
-    assert main(["export", "--checkpoint", str(exported), "--formats", "saved_model", "--direction", "b2a"]) == 0
+    words = ["--formats", "saved_model", "--direction", "b2a", "--licence", "CC0-1.0", "--again"]
+    assert main(["export", "--checkpoint", str(exported), *words]) == 0
     assert {path.name for path in (exported / "export" / "ugatit_b2a").iterdir()} == {"1", "2"}
     assert {path.name for path in (exported / "export" / "ugatit_a2b").iterdir()} == {"1"}
     assert "ugatit_a2b" in (exported / "export" / "serving" / "models.config").read_text()
 
 
-def test_an_official_checkpoint_and_its_weights_as_pt(make_run, tmp_path, capsys):
+def test_an_official_checkpoint_and_its_weights_as_pt(make_run, tmp_path):
     make_run(tmp_path)
     checkpoint = GOLDEN / "pytorch_light" / "params_0000000.pt"
     words = ["--checkpoint", str(checkpoint), "--data_dir", str(tmp_path), "--out_dir", str(tmp_path / "out")]
-    assert main(["export", *words, "--formats", "pt,weights", "--name", "anime"]) == 2
-    assert "does not tell its dataset" in capsys.readouterr().err
     assert main(["export", *words, "--formats", "pt,weights", "--name", "anime", "--dataset", "cats"]) == 0
     assert listing(tmp_path / "out") == [
         "anime.pt",
@@ -113,7 +163,7 @@ def test_a_cyclegan(make_run, cyclegan_flags, tmp_path, capsys):
     formats = ["saved_model", "float32", "weights"]
     assert main(["export", *words, ",".join(formats)]) == 0
     out = tmp_path / "run" / "export"
-    assert [proof["kind"] for proof in json.loads((out / "export.json").read_text())] == formats
+    assert [proof["kind"] for proof in json.loads((out / "export.json").read_text())["files"]] == formats
     generator = ugatit_tf.UGATIT.load(tmp_path / "run").gen_b2a
     said = metadata.read((out / "ugatit_b2a_float32.tflite").read_bytes())
     assert said["label"] == "CycleGAN, cats, B to A"
@@ -212,8 +262,8 @@ def test_a_truncated_checkpoint_changes_nothing(before, tmp_path, capsys):
     assert before() == kept
 
 
-def test_drift_publishes_nothing(before, tmp_path, capsys, monkeypatch):
-    """One file is beyond its bound: none replaces what was there."""
+def test_a_file_that_has_drifted_is_not_published(before, tmp_path, capsys, monkeypatch):
+    """It leaves what was there; the others are published, and it alone is made by the next command."""
     convert = tflite.convert
 
     def drifted(generator, *args):
@@ -225,10 +275,20 @@ def test_drift_publishes_nothing(before, tmp_path, capsys, monkeypatch):
     kept = before()
     assert main(["export", "--checkpoint", str(tmp_path / "run"), *WORDS]) == 1
     error = capsys.readouterr().err
-    assert "Nothing was published" in error
+    assert "Not published, for these are beyond their bounds" in error
     assert "ugatit_a2b_float32.tflite: " in error
     assert "must reach 100 dB" in error
-    assert before() == kept
+    now, name = before(), "ugatit_a2b_float32.tflite"
+    assert now[name] == kept[name]
+    assert "ugatit_a2b/2/saved_model.pb" in now
+    assert [row["file"] for row in json.loads(now["export.json"])["files"]] == ["ugatit_a2b"]
+    assert not any(part.startswith(".") for part in now)
+    monkeypatch.undo()
+    monkeypatch.setattr(verify, "_saved_model_latency", lambda folder, size, threads: 1.0)
+    assert main(["export", "--checkpoint", str(tmp_path / "run"), *WORDS]) == 0
+    assert "ugatit_a2b ... there already" in capsys.readouterr().out
+    assert before()[name] != kept[name]
+    assert not (tmp_path / "run" / "export" / "ugatit_a2b" / "3").exists()
 
 
 def test_a_folder_that_cannot_be_made(run, tmp_path, capsys):
@@ -240,7 +300,7 @@ def test_a_folder_that_cannot_be_made(run, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [5_000, 60_000])
-def test_a_full_disk_changes_nothing(before, tmp_path, limit):
+def test_a_full_disk_leaves_what_was_there(before, tmp_path, limit):
     """No file may grow beyond a limit, which stops the export at one place or another, in Python or in C++."""
     kept = before()
     command = [sys.executable, ROOT / "export.py", "--checkpoint", tmp_path / "run", *WORDS]
@@ -255,7 +315,11 @@ def test_a_full_disk_changes_nothing(before, tmp_path, limit):
     assert result.returncode == 1, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     assert str(tmp_path) in result.stderr
-    assert before() == kept
+    now = before()
+    assert {name: now[name] for name in kept if name != "export.md"} == {
+        name: content for name, content in kept.items() if name != "export.md"
+    }
+    assert not any(part.startswith(".") for part in now)
 
 
 def test_an_image_that_is_broken_is_left_out(run, tmp_path, capsys):
@@ -263,9 +327,127 @@ def test_an_image_that_is_broken_is_left_out(run, tmp_path, capsys):
     words = ["--checkpoint", str(tmp_path / "run"), "--formats", "weights", "--direction", "a2b"]
     assert main(["export", *words]) == 0
     assert "2.png: not a JPEG" in capsys.readouterr().out
+
+
+# --- images for the proof ---
+
+
+def files_of(out):
+    return {row["kind"]: row for row in json.loads((out / "export.json").read_text())["files"]}
+
+
+def test_without_test_images_training_images_do(run, tmp_path, capsys):
     shutil.rmtree(tmp_path / "cats" / "testA")
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "float32"]
+    assert main(["export", *words]) == 0
+    assert "a2b: tried on 1 of trainA." in capsys.readouterr().out
+    assert files_of(tmp_path / "run" / "export")["float32"]["images"] == "1 of trainA"
+
+
+def test_without_a_dataset_images_are_drawn(run, tmp_path, capsys):
+    """A run that was copied to another computer; ranges of drawn images are warned of."""
+    shutil.rmtree(tmp_path / "cats")
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "float32,static_int8"]
+    assert main(["export", *words, "--proof_images", "2"]) == 0
+    text = capsys.readouterr().out
+    assert f"No images to work with in {tmp_path / 'cats'}. The files are tried on drawn images instead" in text
+    assert "a2b: tried on 2 drawn." in text
+    assert "a2b: static_int8 measures its ranges on 2 drawn.\nWarning: such ranges fit drawn images" in text
+    assert main(["export", *words, "--proof_images", "2"]) == 0
+    assert capsys.readouterr().out.count("there already") == 2
+    files = files_of(tmp_path / "run" / "export")
+    assert (files["float32"]["images"], files["float32"]["ranges"]) == ("2 drawn", "")
+    assert (files["static_int8"]["images"], files["static_int8"]["ranges"]) == ("2 drawn", "2 drawn")
+    assert "| 2 drawn |" in (tmp_path / "run" / "export" / "export.md").read_text()
+
+
+def test_a_dataset_that_was_named_must_be_there(run, tmp_path, capsys):
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "float32", "--dataset", "dogs"]
     assert main(["export", *words]) == 1
-    assert "testA is missing" in capsys.readouterr().err
+    assert "dogs is not there" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "export").exists()
+
+
+def test_drawn_images_are_of_each_domain_and_always_the_same():
+    photos, drawings = (export._choose(None, ("test",), direction, 50).read((32, 48)) for direction in ("a2b", "b2a"))
+    assert photos.shape == drawings.shape == (8, 32, 48, 3)
+    assert photos.dtype == np.uint8
+    assert np.abs(photos.astype(int) - drawings).mean() > 10
+    np.testing.assert_array_equal(photos, export._choose(None, ("test",), "a2b", 50).read((32, 48)))
+
+
+def test_a_generator_alone(make_run, tmp_path, capsys):
+    """An official file of one generator: its direction by default, and an error for the other."""
+    states = read_torch_file(GOLDEN / "pytorch_light" / "params_0000000.pt")
+    write_torch_file(tmp_path / "x.pt", {"genB2A": states["genB2A"]})
+    words = ["export", "--checkpoint", str(tmp_path / "x.pt"), "--out_dir", str(tmp_path / "out"), "--formats"]
+    assert main([*words, "weights"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ugatit_b2a.weights.h5", "export.json", "export.md"}
+    assert files_of(tmp_path / "out")["weights"]["made_by"]["label"] == "U-GAT-IT, x.pt, B to A"
+    assert main([*words, "weights", "--direction", "a2b"]) == 1
+    assert (
+        "gen_a2b is needed, and the file that this model was loaded from holds gen_b2a alone" in capsys.readouterr().err
+    )
+    assert main([*words, "pt"]) == 2
+    assert "lacks gen_a2b, dis_global_a" in capsys.readouterr().err
+
+
+# --- exports that end early ---
+
+
+def test_drafts_of_ended_exports_go(run, tmp_path):
+    """Not those of another that is running, of another machine, or of nobody knows whom."""
+    out = tmp_path / "run" / "export"
+    here = Process.here()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    other = dataclasses.replace(here, machine="another")
+    dead = dataclasses.replace(here, pid=ended.pid)
+    places = {
+        name: out / f".export-{owner.tag}-{'0' * 32}"
+        for name, owner in (("running", here), ("elsewhere", other), ("ended", dead))
+    } | {"unknown": out / f".{'0' * 32}"}
+    for place in places.values():
+        place.mkdir(parents=True)
+        (place / "part").write_bytes(b"x")
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "weights"]
+    assert main(["export", *words]) == 0
+    assert {name for name, place in places.items() if place.exists()} == {"running", "elsewhere", "unknown"}
+    assert len(list(out.glob(".export-*"))) == 2
+
+
+@pytest.fixture
+def handlers():
+    """Python's own handlers, whatever the shell that started the tests has left; the former come back."""
+    fresh = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    former = {number: signal.signal(number, handler) for number, handler in fresh.items()}
+    yield fresh
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_it_as_ctrl_c_does(run, tmp_path, capsys, monkeypatch, handlers, number):
+    """The file in the making goes, the finished one stays; the handlers from before come back."""
+    monkeypatch.setattr(tflite, "convert", lambda *args: os.kill(os.getpid(), number))
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "weights,float32"]
+    assert main(["export", *words]) == 130
+    assert "ugatit: stopped." in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "run" / "export").iterdir()} == {
+        "ugatit_a2b.weights.h5",
+        "export.json",
+        "export.md",
+    }
+    assert {name: signal.getsignal(name) for name in handlers} == handlers
+
+
+def test_a_signal_that_is_ignored_stays_so(handlers):
+    """As under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with as_ctrl_c():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_help_explains_every_flag(capsys):

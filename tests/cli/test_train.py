@@ -17,6 +17,8 @@ from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
 from ugatit_tf.training.lock import RunLock
+from ugatit_tf.weights.torch_file import read_torch_file
+from ugatit_tf.weights.torch_writer import write_torch_file
 
 # main.py of the official TF1 code: name, default.
 TF1_DEFAULTS = {
@@ -270,6 +272,8 @@ def test_flags_go_before_what_the_run_tells(run, tmp_path, capsys, monkeypatch):
     words = ["train", "--phase", "test", "run", "--dataset", "dogs", "--run_dir", "elsewhere", "--result_dir", "mine"]
     assert main(words) == 0
     assert "Open elsewhere/mine/index.html" in capsys.readouterr().out
+    assert main([*words[:4], "--result_dir", "/tmp/results"]) == 2
+    assert "result_dir names a folder inside the run folder" in capsys.readouterr().err
 
 
 def test_the_run_that_was_meant_is_pointed_at(run, tmp_path, capsys, monkeypatch):
@@ -483,6 +487,23 @@ def test_init_of_a_full_model_at_another_size(norm, fits, make_run, tmp_path):
             train._initialize(model, tmp_path / "run")
 
 
+def test_init_from_generators_alone(tmp_path, capsys):
+    """Of any n_dis; the discriminators keep their initial weights, and that is said in the same line."""
+    flags = [*MODEL, "--flavor", "pytorch"]
+    source = ugatit_tf.UGATIT(configured(*flags).model, seed=5)
+    source.save_pt(tmp_path / "six.pt")
+    states = read_torch_file(tmp_path / "six.pt")
+    write_torch_file(tmp_path / "two.pt", {name: states[name] for name in ("genA2B", "genB2A")})
+    model = ugatit_tf.UGATIT(configured(*flags).model, seed=9)
+    fresh = model.arrays()
+    train._initialize(model, tmp_path / "two.pt")
+    for name, array in model.arrays().items():
+        np.testing.assert_array_equal(array, (source.arrays() if name.startswith("gen") else fresh)[name])
+    text = capsys.readouterr().out
+    assert "lacks dis_global_a, dis_local_a, dis_global_b, dis_local_b: these start fresh." in text
+    assert text.count("\n") == 1
+
+
 def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_path, capsys):
     words = make_run(tmp_path, cyclegan_flags)
     assert main(["train", "--phase", "test", *words, "--model", "ugatit"]) == 2
@@ -490,7 +511,12 @@ def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_pat
     assert main(["train", "--phase", "test", *words, *cyclegan_flags]) == 0
     assert "1 image A to B, 1 B to A" in capsys.readouterr().out
     assert "<title>CycleGAN: cats" in (tmp_path / "run" / "results" / "index.html").read_text()
-    assert json.loads((tmp_path / "run" / "results" / "model.json").read_text())["architecture"] == "cyclegan"
+    said = json.loads((tmp_path / "run" / "results" / "model.json").read_text())
+    assert (said["architecture"], said["step"], said["images"]) == ("cyclegan", 1, {"a2b": 1, "b2a": 1})
+    assert said["command"].startswith("ugatit train --phase test ")
+    assert said["checkpoint"] == str(tmp_path / "run" / "checkpoint" / "step-00000001.npz")
+    model = ugatit_tf.UGATIT.load(tmp_path / "run")
+    assert said["weights_sha256"] == {name: net.weights_sha256() for name, net in model.generators.items()}
 
 
 def test_a_run_folder_that_cannot_be_made(run, tmp_path, capsys):

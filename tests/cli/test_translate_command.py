@@ -11,9 +11,11 @@ from PIL import Image
 
 from ugatit_tf.cli.main import main
 from ugatit_tf.data.images import read
+from ugatit_tf.export import metadata
 from ugatit_tf.inference.faces import FaceDetector
 from ugatit_tf.inference.generators import load_generator
 from ugatit_tf.inference.photo import PhotoTranslator
+from ugatit_tf.inference.squares import Square, cut, paste
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,16 @@ def test_a_folder(shelf, tiny_tflite, tmp_path, capsys):
     assert out.endswith(f"2 of 4 translated, into {tmp_path}.\n")
     assert "coffee.png: no_face: no face found." in error
     assert "night.png: dark_face: too dark." in error
+    assert "--whole translates it as a whole" in error
+    assert out.startswith(f"Loading {tiny_tflite} ...\n")
+    assert [line.partition(" ")[0] for line in out.splitlines()[1:-1]] == ["1/4", "2/4", "3/4", "4/4"]
+    # Again, with a new photo: that alone is translated, and those without a face have their say again.
+    shutil.copy(shelf / "one.png", tmp_path / "new.png")
+    assert translate(shelf, tmp_path / "new.png", "--model", tiny_tflite, "--out", tmp_path / "2", "--overwrite") == 3
+    assert translate(shelf, "--model", tiny_tflite, "--out", tmp_path / "2") == 3
+    out = capsys.readouterr().out
+    assert f"2 of 4 done already, in {tmp_path / '2'}; --overwrite does them again." in out
+    assert "0 of 2 translated" in out
     expected = PhotoTranslator(load_generator(tiny_tflite), FaceDetector())(read(shelf / "one.png"))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "one.png")), expected.pixels)
 
@@ -54,8 +66,9 @@ def test_all_good_is_0_and_nothing_is_replaced_unasked(shelf, tiny_tflite, tmp_p
     words = [shelf / "one.png", "--model", tiny_tflite, "--out", tmp_path]
     assert translate(*words) == 0
     before = (tmp_path / "one.png").read_bytes()
-    assert translate(*words, "--strength", 0.5) == 1
-    assert "exists. --overwrite replaces it" in capsys.readouterr().err
+    capsys.readouterr()
+    assert translate(*words, "--strength", 0.5) == 0
+    assert capsys.readouterr().out == f"1 of 1 done already, in {tmp_path}; --overwrite does them again.\n"
     assert (tmp_path / "one.png").read_bytes() == before
     assert translate(*words, "--strength", "0.5", "--overwrite") == 0
     assert (tmp_path / "one.png").read_bytes() != before
@@ -85,6 +98,46 @@ def test_whole_and_heatmap(shelf, tiny_tflite, tmp_path):
     assert np.abs(plain - heat).mean() > 10
 
 
+def test_an_upside_down_photo_comes_back_upside_down(shelf, tiny_tflite, tmp_path):
+    """Pasted back where the face is: the rest of the photo is untouched."""
+    photo = np.rot90(skimage.data.astronaut(), 2)
+    Image.fromarray(photo).save(tmp_path / "turned.png")
+    assert translate(tmp_path / "turned.png", "--model", tiny_tflite, "--out", tmp_path / "out") == 0
+    result = np.asarray(Image.open(tmp_path / "out" / "turned.png"))
+    changed = np.argwhere((result != photo).any(axis=-1))
+    centre = (changed.min(axis=0) + changed.max(axis=0)) / 2
+    np.testing.assert_allclose(centre, (511 - 124, 511 - 225), atol=25)  # of the face: row, column
+
+
+def test_the_other_direction_is_refused(shelf, tiny_tflite, tmp_path, capsys):
+    path = tmp_path / "ugatit_a2b.tflite"
+    description = {"label": "x", "licence": "", "version": "", "direction": "a2b"}
+    path.write_bytes(metadata.attach(tiny_tflite.read_bytes(), description))
+    words = [shelf / "one.png", "--model", path, "--out", tmp_path / "out"]
+    assert translate(*words, "--direction", "b2a") == 1
+    assert "ugatit_a2b.tflite translates a2b, as its metadata says, not b2a" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert translate(*words) == 0
+
+
+def test_a_whole_photo_in_its_own_shape(run, shelf, tmp_path, capsys):
+    """A light generator, as the run has it, of 24 px: the photo of 600 x 400 is seen at 96 x 64."""
+    folder = run[run.index("--run_dir") + 1]
+    words = ["--whole", "--model", folder]
+    assert translate(shelf / "coffee.png", *words, "--out", tmp_path / "out") == 0
+    assert "in their own shape; of larger ones the model sees 96 px at most" in capsys.readouterr().out
+    photo = read(shelf / "coffee.png")
+    result = np.asarray(Image.open(tmp_path / "out" / "coffee.png"))
+    assert result.shape == photo.pixels.shape
+    generator = load_generator(folder)
+    small, _ = generator(cut(photo.pixels, Square.upright(0, 0, 600, 400), (64, 96)))
+    expected = photo.pixels.copy()
+    paste(expected, Square.upright(0, 0, 600, 400), small, feather=0)
+    np.testing.assert_array_equal(result, expected)
+    assert translate(shelf / "coffee.png", *words, "--max_side", "48", "--out", tmp_path / "48") == 0
+    assert "the model sees 48 px at most" in capsys.readouterr().out
+
+
 def test_a_run_as_the_model(run, shelf, tmp_path):
     folder = run[run.index("--run_dir") + 1]
     assert translate(shelf / "one.png", "--model", folder, "--out", tmp_path / "out", "--direction", "b2a") == 0
@@ -105,6 +158,11 @@ def test_a_run_as_the_model(run, shelf, tmp_path):
             "--threads must be at least 1; received 0",
         ),
         (["x.png", "--out", "out", "--model", "m.tflite", "--faces", "two"], "all|largest"),
+        (["x.png", "--out", "out", "--model", "m.tflite", "--max_side", "100"], "--max_side goes with --whole"),
+        (["x.png", "--out", "out", "--model", "m.tflite", "--timeout", "3"], "go with --server"),
+        (["x.png", "--out", "out", "--server", "http://h", "--direction", "b2a"], "--model ugatit_b2a"),
+        (["x.png", "--out", "out", "--server", "http://h", "--model", "runs/x"], "model must be a name"),
+        (["x.png", "--out", "out", "--server", "h:8501"], "Perhaps http://h:8501?"),
     ],
 )
 def test_wrong_flags(words, message, capsys):

@@ -14,7 +14,7 @@ PANEL = 600  # pixels
 
 def record(direction="a2b", weights="raw", step=None, label="x", networks=("net",), pairs=None, **scores):
     scores = {"kid": 0.1, "kid_error": 0.01, "fid": 20.0, "note": "A note.", "warnings": [], **scores}
-    found = {"label": label, "weights": weights, "step": step, "direction": direction}
+    found = {"label": label, "weights": weights, "step": step, "direction": direction, "size": [64, 64]}
     return {**found, "features": dict.fromkeys(networks, scores)} | ({"pairs": pairs} if pairs else {})
 
 
@@ -40,12 +40,12 @@ def test_a_table_with_everything():
     full = record("b2a", label="step 7, raw", pairs={"l1": 12.345, "psnr": 19.98, "ssim": 0.12345}, **FULL)
     assert report.table([full], "net") == "\n".join(
         [
-            "|             |        | KID x100     | FID   | IS          | precision | recall | density | coverage | "
-            "mean KID x100 | L1   | PSNR, dB | SSIM  |",
-            "| ----------- | ------ | ------------ | ----- | ----------- | --------- | ------ | ------- | -------- | "
-            "------------- | ---- | -------- | ----- |",
-            "| step 7, raw | B to A | -0.46 ± 1.23 | 123.5 | 1.24 ± 0.01 | 1.00      | 0.13   | 1.50    | 0.00     | "
-            "7.77 ± 10.00  | 12.3 | 20.0     | 0.123 |",
+            "|             |        | size  | KID              | FID   | inception score | precision | recall | "
+            "density | coverage | mean KID        | L1   | PSNR, dB | SSIM  |",
+            "| ----------- | ------ | ----- | ---------------- | ----- | --------------- | --------- | ------ | "
+            "------- | -------- | --------------- | ---- | -------- | ----- |",
+            "| step 7, raw | B to A | 64 px | -0.0046 ± 0.0123 | 123.5 | 1.24 ± 0.01     | 1.00      | 0.13   | "
+            "1.50    | 0.00     | 0.0777 ± 0.1000 | 12.3 | 20.0     | 0.123 |",
         ]
     )
 
@@ -56,26 +56,27 @@ def test_columns_stand_only_where_a_metric_is():
         record("", label="more", precision=0.5),
         record(label="pair", pairs={"psnr": math.inf}),
     ]
+    rows[1]["size"], rows[2]["size"] = [64, 96], None
     assert report.table(rows, "net").splitlines() == [
-        "|      |        | KID x100     | FID  | precision | PSNR, dB |",
-        "| ---- | ------ | ------------ | ---- | --------- | -------- |",
-        "| few  | A to B | 10.00 ± 1.00 | 20.0 |           |          |",
-        "| more |        | 10.00 ± 1.00 | 20.0 | 0.50      |          |",
-        "| pair | A to B | 10.00 ± 1.00 | 20.0 |           | inf      |",
+        "|      |        | size     | KID             | FID  | precision | PSNR, dB |",
+        "| ---- | ------ | -------- | --------------- | ---- | --------- | -------- |",
+        "| few  | A to B | 64 px    | 0.1000 ± 0.0100 | 20.0 |           |          |",
+        "| more |        | 64x96 px | 0.1000 ± 0.0100 | 20.0 | 0.50      |          |",
+        "| pair | A to B | own size | 0.1000 ± 0.0100 | 20.0 |           | inf      |",
     ]
 
 
 def test_every_column_has_a_rule():
     """A Markdown table needs one, under an empty column too."""
     rule = report.table([record("", label="x")], "net").splitlines()[1]
-    assert rule == "| --- | --- | ------------ | ---- |"
+    assert rule == "| --- | --- | ----- | --------------- | ---- |"
 
 
 def test_a_table_is_of_one_network():
     two = record(networks=("one",)) | {"direction": "b2a"}
     two["features"]["two"] = {"kid": 0.2, "kid_error": 0.0, "fid": 1.0}
-    assert "| 10.00 ± 1.00 | 20.0 |" in report.table([two], "one")
-    assert "| 20.00 ± 0.00 | 1.0 |" in report.table([two], "two")
+    assert "| 0.1000 ± 0.0100 | 20.0 |" in report.table([two], "one")
+    assert "| 0.2000 ± 0.0000 | 1.0 |" in report.table([two], "two")
 
 
 def test_a_page_has_every_network_and_each_warning_once():
@@ -84,9 +85,19 @@ def test_a_page_has_every_network_and_each_warning_once():
     assert report.warnings(records, "one") == ["Few.", "New."]
     assert report.warnings(records, "two") == ["Few.", "Old."]
     tables = [report.table(records, name) for name in ("one", "two")]
-    one, two = (f"Features: {n}. A note.\n\n{table}\n\n" for n, table in zip(("one", "two"), tables, strict=True))
+    sizes = "Translations and real images at 64 px."
+    one, two = (
+        f"Features: {n}. A note. {sizes}\n\n{table}\n\n" for n, table in zip(("one", "two"), tables, strict=True)
+    )
     assert report.markdown(records) == f"{one}- Few.\n- New.\n\n{two}- Few.\n- Old.\n"
     assert report.markdown([record()]).endswith("| 20.0 |\n\n")
+
+
+def test_images_of_several_sizes_compare_with_no_others():
+    own = record() | {"size": None}
+    assert "Translations of several sizes: each image in its own size, so compare with nothing" in report.markdown(
+        [own]
+    )
 
 
 def test_finite():
@@ -148,10 +159,10 @@ def test_metrics_against_the_step(tmp_path, figures):
     with Image.open(tmp_path / "x.png") as picture:
         assert (picture.format, picture.size) == ("PNG", (3 * PANEL, 1008))
     kid, fid, l1, ssim = figures[0].axes
-    titles = ["KID x100 (net)", "FID (net)", "L1 to the truth, grey levels", "SSIM to the truth"]
+    titles = ["KID (net)", "FID (net)", "L1 to the truth, grey levels", "SSIM to the truth"]
     assert [axes.get_title() for axes in (kid, fid, l1, ssim)] == titles
-    assert points(kid) == [90, [(10, 1), (20, 2), (100, 10)]]
-    np.testing.assert_allclose(bars(kid), [[[0, 2], [1, 3], [9, 11]]], atol=1e-9)
+    assert points(kid) == [0.9, [(10, 0.01), (20, 0.02), (100, 0.1)]]
+    np.testing.assert_allclose(bars(kid), [[[0, 0.02], [0.01, 0.03], [0.09, 0.11]]], atol=1e-9)
     assert points(fid) == [20, [(10, 100), (20, 50), (100, 10)]]
     assert points(l1) == [30, [(10, 25), (20, 25), (100, 25)]]
     assert points(ssim)[0] == 0.5
@@ -198,7 +209,7 @@ def test_several_networks_have_panels_of_their_own(tmp_path, figures):
     rows = [row for step in (1, 2) for row in of_steps([step], networks=("one", "two"))]
     report.plot(rows, [], tmp_path / "x.png")
     titles = [axes.get_title() for axes in figures[0].axes]
-    assert titles == ["KID x100 (one)", "FID (one)", "KID x100 (two)", "FID (two)"]
+    assert titles == ["KID (one)", "FID (one)", "KID (two)", "FID (two)"]
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (3 * PANEL, 1008)
 
@@ -213,11 +224,11 @@ def test_held_out_images_have_a_panel_of_their_own(tmp_path, figures):
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.width == 3 * PANEL
     axes = figures[0].axes[2]
-    assert axes.get_title() == "KID x100 of held-out images, in training"
+    assert axes.get_title() == "KID of held-out images, in training"
     raw_a2b, raw_b2a, ema_b2a = points(axes)
-    assert raw_a2b == [(10, 30), (30, 10)]
-    assert raw_b2a[:2] == [(10, 40), (20, 20)]
-    assert ema_b2a == [(20, 10)]
+    assert raw_a2b == [(10, 0.3), (30, 0.1)]
+    assert raw_b2a[:2] == [(10, 0.4), (20, 0.2)]
+    assert ema_b2a == [(20, 0.1)]
     assert legend(figures[0]) == ["raw, A to B", "raw, B to A", "ema, B to A"]
 
 

@@ -422,12 +422,34 @@ def mixed(tmp_path):
     return paths, truths, sizes
 
 
-def test_folders_are_scored_in_their_own_sizes(mixed):
+def test_one_number_for_the_same_translations(unpaired_translations):
+    """Written to a folder and scored from there, against real images of other sizes."""
+    folder, reference, expected = unpaired_translations
+    result = score_folders([Network()], folder, reference, paired=False)
+    assert result["size"] == expected["size"] == [24, 24]
+    found, other = numbers(result["features"]["colours"]), numbers(expected["features"]["colours"])
+    assert found == approx({name: other[name] for name in found})
+    assert (result["images"], result["reference"]) == (expected["images"], expected["reference"])
+
+
+@pytest.fixture
+def unpaired_translations(tmp_path, tiny_generator):
+    """Files of translations at 24 px, those of the real images (50x34 px), and the result of `Evaluator.score`."""
+    real_a, real_b = (draw(tmp_path / n, 6, c, (50, 34)) for n, c in (("a", (70, 90, 160)), ("b", (190, 110, 60))))
+    evaluator = Evaluator([Network()], real_a, real_b, 24, paired=False)
+    (tmp_path / "translated").mkdir()
+    paths = [tmp_path / "translated" / f"{index}.png" for index in range(6)]
+    for path, picture in zip(paths, evaluator.pictures("a2b", 6, tiny_generator), strict=True):
+        Image.fromarray(picture).save(path)
+    return paths, real_b, evaluator.score("a2b", tiny_generator)
+
+
+def test_folders_of_several_sizes_are_scored_in_their_own(mixed):
     paths, truths, sizes = mixed
     network = Network()
     result = score_folders([network], paths, truths)
     assert sorted(network.seen) == sorted([(*size, 3) for size in sizes] + 6 * [(33, 21, 3)])
-    assert (result["images"], result["reference"]) == (6, 6)
+    assert (result["images"], result["reference"], result["size"]) == (6, 6, None)
     features = [np.concatenate([network.of([images.decode(path)])[0] for path in files]) for files in (paths, truths)]
     expected = expected_scores(*features, features[1])
     del expected["mean_kid"], expected["mean_kid_error"]
@@ -440,7 +462,8 @@ def test_a_truth_takes_the_size_of_its_image(mixed):
     found = []
     for path in paths:
         image = images.decode(path)
-        truth = np.rint(pipeline.resize(named[path.stem], image.shape[:2])).astype(np.uint8)
+        # by way of [-1, 1], as the images of an `Evaluator`, which decides where a half is rounded to
+        truth = images.to_uint8(pipeline.to_float(pipeline.resize(named[path.stem], image.shape[:2])))
         found.append([metric(image, truth) for metric in (pairs.l1, pairs.psnr, pairs.ssim)])
     expected = dict(zip(("l1", "psnr", "ssim"), np.mean(found, 0), strict=True))
     assert score_folders([Network()], paths, truths)["pairs"] == pytest.approx(expected, rel=1e-12)

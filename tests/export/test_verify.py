@@ -78,10 +78,11 @@ def test_weights_are_compared_bit_for_bit(tmp_path):
 
 
 def test_table():
+    proof = dataclasses.replace(PROOF, images="50 of testA")
     weights = dataclasses.replace(PROOF, file="x.weights.h5", psnr=math.inf, milliseconds={}, partitions=None)
-    assert verify.table([PROOF, weights]).splitlines() == [
-        "| file | kind | MB | PSNR, dB | error, grey levels | ms, 1 thread | ms, 2 threads | partitions |",
-        "|---|---|---|---|---|---|---|---|",
-        "| x.tflite | float16 | 1.2 | 71.2 | 1 | 12 | 8 | 1 |",
-        "| x.weights.h5 | float16 | 1.2 | inf | 1 |  |  |  |",
+    assert verify.table([proof, weights]).splitlines() == [
+        "| file | kind | MB | PSNR, dB | error, grey levels | ms, 1 thread | ms, 2 threads | partitions | images |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| x.tflite | float16 | 1.2 | 71.2 | 1 | 12 | 8 | 1 | 50 of testA |",
+        "| x.weights.h5 | float16 | 1.2 | inf | 1 |  |  |  |  |",
     ]

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 
 from ugatit_tf.inference import faces
 from ugatit_tf.inference.faces import Face, FaceDetector, fault
+from ugatit_tf.inference.squares import Square, cut
 
 EYES, MOUTH = ((205, 101), (246, 103)), (224, 147)  # of the astronaut, read off the picture
 
@@ -117,6 +118,53 @@ def test_a_turned_face(detector, astronaut, degrees):
     near(found, [turn(*eye) for eye in EYES], turn(*MOUTH), 10)
     x, y = found.square().right
     assert math.degrees(math.atan2(y, x)) == pytest.approx(-degrees, abs=8)  # so that it is cut upright
+
+
+@pytest.mark.parametrize("degrees", [105, 135, 165, 180, 210, 255])
+def test_a_face_that_lies_or_is_upside_down(detector, astronaut, degrees):
+    """As above, where an upright look finds nothing, or a face whose points are wrong by up to 150 degrees."""
+    picture = Image.fromarray(astronaut).rotate(degrees, Image.Resampling.BICUBIC, center=(225, 124))
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = lambda x, y: (225 + c * (x - 225) + s * (y - 124), 124 - s * (x - 225) + c * (y - 124))  # noqa: E731
+    (found,) = detector(np.asarray(picture))
+    near(found, [turn(*eye) for eye in EYES], turn(*MOUTH), 15)
+    x, y = found.square().right
+    assert (math.degrees(math.atan2(y, x)) + degrees + 180) % 360 - 180 == pytest.approx(0, abs=17)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_photo_has_the_same_face(detector, astronaut, quarters):
+    """numpy turns the photo, which the box and the points must follow exactly; here of a photo that is not square."""
+    photo = astronaut[:400]
+    turned = np.rot90(photo, quarters)
+    (one,) = detector._find(photo)
+    (other,) = detector._find(turned, 4 - quarters)
+    height, width = photo.shape[:2]
+
+    def back(x, y):  # from the turned photo to the upright one
+        return {1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[quarters]
+
+    assert other.score == pytest.approx(one.score, abs=1e-3)
+    for point, place in zip(
+        (*other.eyes, other.mouth, other.box[:2]), (*one.eyes, one.mouth, one.box[:2]), strict=True
+    ):
+        assert math.dist(back(*point), place) < 0.5
+    sides = other.box[2:] if quarters == 2 else other.box[:1:-1]
+    assert sides == pytest.approx(one.box[2:], abs=0.5)
+    np.testing.assert_array_equal(
+        cut(turned, Square.upright(0, 0, 64, 64).turned(4 - quarters), 64),
+        np.rot90(turned[:64, :64], 4 - quarters),
+    )
+
+
+def test_a_photo_with_a_face_beyond_doubt_is_looked_at_once(detector, astronaut, monkeypatch):
+    turns = []
+    find = detector._find
+    monkeypatch.setattr(detector, "_find", lambda pixels, turn=0: turns.append(turn) or find(pixels, turn))
+    detector(astronaut)
+    assert turns == [0]
+    detector(np.rot90(astronaut, 2))
+    assert turns == [0, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("side", [256, 640, 1100])

@@ -12,7 +12,7 @@ from ugatit_tf.inference import photo as photos
 from ugatit_tf.inference.faces import Face
 from ugatit_tf.inference.photo import PhotoTranslator, encode
 from ugatit_tf.inference.sheets import colour_heatmap
-from ugatit_tf.inference.squares import cut, paste
+from ugatit_tf.inference.squares import Square, cut, paste
 
 
 def picture(height=200, width=300):
@@ -85,6 +85,49 @@ def test_the_whole_photo(negative):
     result = PhotoTranslator(negative, None)(plain(pixels))
     assert (result.pixels == 255 - pixels).all()
     assert result.fault is None
+
+
+class AnySize:
+    """A generator that takes any multiples of 4, and shows what it was given."""
+
+    size, any_size = 16, True
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, image):
+        assert image.shape[0] % 4 == image.shape[1] % 4 == 0
+        self.seen.append(image)
+        return 255 - image, image[::4, ::4, 0].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "seen"),
+    [
+        ((40, 60), None, (40, 60)),  # below 4 * 16
+        ((43, 61), None, (44, 60)),  # the nearest multiples of 4
+        ((100, 300), None, (20, 64)),
+        ((300, 100), 128, (128, 44)),
+        ((3, 900), 100, (8, 100)),  # 8 at least
+    ],
+)
+def test_a_whole_photo_keeps_its_shape_where_the_generator_takes_it(shape, limit, seen):
+    generator, pixels = AnySize(), picture(*shape)
+    result = PhotoTranslator(generator, None, max_side=limit)(plain(pixels))
+    assert [image.shape[:2] for image in generator.seen] == [seen]
+    np.testing.assert_array_equal(generator.seen[0], cut(pixels, Square.upright(0, 0, shape[1], shape[0]), seen))
+    assert result.pixels.shape == pixels.shape
+    if seen == shape:
+        np.testing.assert_array_equal(result.pixels, 255 - pixels)
+        shown = PhotoTranslator(generator, None, heatmap=True)(plain(pixels)).pixels
+        expected = ((255.0 - pixels) + colour_heatmap(pixels[::4, ::4, 0], shape)) / 2
+        assert np.abs(shown - expected).max() <= 0.5
+
+
+def test_a_face_has_the_models_size_whatever_it_takes():
+    generator = AnySize()
+    PhotoTranslator(generator, finds(at(80, 90)))(plain(picture()))
+    assert [image.shape for image in generator.seen] == [(16, 16, 3)]
 
 
 def test_the_heatmap_is_laid_over_the_translation(negative):

@@ -119,6 +119,18 @@ def test_a_larger_image_is_averaged_when_it_is_pasted():
     np.testing.assert_array_equal(pixels, np.floor(image.reshape(4, 3, 4, 3, 3).mean(axis=(1, 3)) + 0.5))
 
 
+def test_a_rectangle_is_cut_and_pasted_in_its_own_shape():
+    pixels = noise(24, 40, 3) // 4 * 4  # so that a mean of four is no half
+    whole = Square.upright(0, 0, 40, 24)
+    means = pixels.reshape(12, 2, 20, 2, 3).mean(axis=(1, 3))
+    small = cut(pixels, whole, (12, 20))
+    np.testing.assert_array_equal(small, means)
+    np.testing.assert_array_equal(cut(pixels, whole, (24, 40)), pixels)
+    onto, image = np.zeros((12, 20, 3), np.uint8), pixels
+    paste(onto, Square.upright(0, 0, 20, 12), image, feather=0)
+    np.testing.assert_array_equal(onto, small)
+
+
 def test_what_is_cut_goes_back_to_its_place():
     y, x = np.mgrid[:80, :80]
     pixels = np.uint8(np.stack([2 * x, 2 * y, x + y], axis=-1))

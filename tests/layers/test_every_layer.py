@@ -87,6 +87,17 @@ def test_symbolic_call_and_unknown_sizes(layer_class, values, shapes):
 
 
 @every_layer
+def test_a_model_of_it_is_saved_and_loaded(tmp_path, layer_class, values, shapes):
+    symbols = [keras.Input(shape[1:]) for shape in shapes]
+    model = keras.Model(symbols, layer_class(**values, dtype="mixed_bfloat16")(*symbols))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
+    for got, expected in zip(arrays(loaded(inputs(shapes))), arrays(model(inputs(shapes))), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@every_layer
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision(layer_class, values, shapes, dtype):
     """Maps of the order of 1e3, whose squares leave float16: half out, near the float32 layer, float32 weights."""

@@ -2,7 +2,7 @@
 
 Written after the REST API's documentation and the behaviour of the server's sources (http_rest_api_handler.cc,
 json_tensor.cc, predict_util.cc): paths, row and columnar JSON, the `_bytes` suffix, the error messages and how they
-are escaped. What it does not know (classify, regress, labels, configuration) it refuses.
+are escaped. What it does not know (classify, regress, configuration) it refuses.
 """
 
 import base64
@@ -15,6 +15,7 @@ import pathlib
 import re
 import ssl
 import threading
+import urllib.parse
 
 import numpy as np
 
@@ -88,13 +89,14 @@ class ServingDouble:
         grpc: serve gRPC too (needs tensorflow-serving-api).
         tls: (certificate file, key file): both interfaces speak TLS only.
 
-    `rest` and `grpc` are HOST:PORT. `calls` holds what came in: (method, path, headers, parsed body) of REST, and
-    (method, metadata, request) of gRPC. `faults` are used up one a request, before anything else is done: functions
-    of the HTTP handler or gRPC context (`answer`, `hang`, `drop`, `abort`).
+    `rest` and `grpc` are HOST:PORT. `labels` has the version of (model, label). `calls` holds what came in: (method,
+    path, headers, parsed body) of REST, and (method, metadata, request) of gRPC. `faults` are used up one a request,
+    before anything else is done: functions of the HTTP handler or gRPC context (`answer`, `hang`, `drop`, `abort`).
     """
 
     def __init__(self, models, grpc=False, tls=None):
         self.models = models
+        self.labels = {}
         self.calls = []
         self.faults = collections.deque()
         self.closing = threading.Event()
@@ -231,10 +233,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.reply(HTTP_STATUS[error.code], f'{{ "error": "{_c_escaped(str(error))}" }}'.encode())
 
     def _answer(self, body):
-        match = re.fullmatch(r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict|/metadata)?", self.path)
-        if not match or (self.command == "POST") != (match[3] == ":predict"):
+        pattern = r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(:predict|/metadata)?"
+        match = re.fullmatch(pattern, urllib.parse.unquote(self.path))
+        if not match or (self.command == "POST") != (match[4] == ":predict"):
             raise ServerError("INVALID_ARGUMENT", f"Malformed request: {self.command} {self.path}")
-        model, version, verb = match[1], int(match[2]) if match[2] else None, match[3]
+        model, version, verb = match[1], int(match[2]) if match[2] else None, match[4]
+        if match[3]:
+            version = self.double.labels.get((model, match[3]), -1)
         if verb == ":predict":
             return self._predict(model, version, body)
         if verb == "/metadata":

@@ -121,6 +121,77 @@ def test_a_path_in_the_address_comes_first(server):
         RestClient(f"http://{server.rest}/models/here/", MODEL).server_status()
 
 
+CALL = "/v1/models/ugatit_a2b"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", CALL),
+        ("/", CALL),
+        ("/v1", CALL),
+        ("/v1/", CALL),
+        ("/v1/models", CALL),
+        ("/v1/models/", CALL),
+        (CALL, CALL),
+        (CALL + "/", CALL),
+        (CALL + ":predict", CALL),
+        (CALL + ":predict/", CALL),
+        ("/V1/Models/ugatit_a2b:Predict", CALL),
+        (CALL + "/metadata", CALL),
+        (CALL + "/versions/1:predict", CALL + "/versions/1"),
+        (CALL + "/versions/1", CALL + "/versions/1"),
+        (CALL + "/labels/stable:predict", CALL + "/labels/stable"),
+    ],
+)
+@pytest.mark.parametrize("model", [MODEL, None])
+def test_the_address_of_a_call_is_understood_once(server, picture, path, asked, model):
+    server.labels[MODEL, "stable"] = 1
+    client = RestClient(f"http://{server.rest}{path}", model)
+    np.testing.assert_array_equal(client.translate([picture])[0], 255 - picture)
+    assert client.server_status() == {1: "AVAILABLE"}
+    assert [call[1] for call in server.calls] == [f"{asked}:predict", asked]
+    assert (client.url, client.model) == (f"http://{server.rest}", MODEL)
+
+
+def test_the_address_names_the_model(server, picture):
+    server.models = {"caf\u00e9": server.models[MODEL]}
+    (result,) = connect(f"http://{server.rest}/v1/models/caf%C3%A9:predict").translate([picture])
+    np.testing.assert_array_equal(result, 255 - picture)
+
+
+def test_a_path_of_a_proxy_stays_before_the_calls():
+    client = RestClient("https://host/ml/v1/models/a2b:predict")
+    assert (client.url, client._path, client.model) == ("https://host/ml", "/ml/v1/models/a2b", "a2b")
+
+
+def test_an_address_that_contradicts_the_model_or_is_no_call():
+    with pytest.raises(ValueError, match="names the model 'a2b', and model says 'b2a'"):
+        RestClient("http://host:8501/v1/models/a2b:predict", "b2a")
+    for path in ("a2b:classify", "a2b/versions/new", "a2b/versions/1/more", "a2b:predict:predict"):
+        with pytest.raises(ValueError, match=r"NAME may be followed by /versions/NUMBER or /labels/LABEL; received"):
+            RestClient(f"http://host:8501/v1/models/{path}")
+
+
+def test_pixels_of_the_models_size_and_the_heatmap(double, picture):
+    result, heatmap = client_of(double).run(picture)
+    assert (result.dtype, heatmap.dtype) == (np.uint8, np.float32)
+    np.testing.assert_array_equal(result, 255 - picture)
+    np.testing.assert_allclose(heatmap, picture[::4, ::4, 0] / 255, rtol=1e-6)
+    with pytest.raises(ServingError, match=r"refused the request") as caught:
+        client_of(double).run(picture[:4])
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "body", ['{"predictions": []}', '{"predictions": [{"image": [[[300, 0, 0]]], "heatmap": [[[0]]]}]}', "{}"]
+)
+def test_an_answer_without_pixels(server, picture, body):
+    server.faults.append(answer(200, body))
+    with pytest.raises(ServingError, match="without an image and a heatmap in its predictions"):
+        client_of(server).run(picture)
+
+
 def test_grpc_asks_for_the_signature_and_sends_headers(grpc_server, picture):
     connect(f"grpc://{grpc_server.grpc}", MODEL, headers={"Authorization": "Bearer word"}).translate([picture])
     ((method, metadata, request),) = grpc_server.calls
@@ -477,6 +548,12 @@ def test_options_that_cannot_be(options, message):
 def test_images_that_cannot_be(server, image, message):
     with pytest.raises(ValueError, match=message):
         client_of(server).translate([image])
+    assert not server.calls
+
+
+def test_only_pixels_are_run(server, picture):
+    with pytest.raises(ValueError, match="received float32"):
+        client_of(server).run(np.float32(picture))
     assert not server.calls
 
 

@@ -8,6 +8,7 @@ import pytest
 from fake_server import answer
 from PIL import Image
 
+from ugatit_tf.cli import waiting
 from ugatit_tf.cli.main import main
 
 
@@ -44,8 +45,10 @@ def test_a_folder(either, photos, tmp_path, capfd):
     assert request(either, tmp_path / "out", photos) == 0
     assert levels(tmp_path / "out") == {"a.png": 245, "b.png": 235, "inside/c.png": 225}
     out, err = capfd.readouterr()
-    assert out.splitlines()[0] == f"1/3 {photos / 'a.png'} -> {tmp_path / 'out' / 'a.png'}"
-    assert out.splitlines()[-1] == f"3 translated, into {tmp_path / 'out'}."
+    first, *lines = out.splitlines()
+    assert first.startswith("Each photo as a whole, resized by the server to the size of ugatit_a2b; no face is looked")
+    assert lines[0] == f"1/3 {photos / 'a.png'} -> {tmp_path / 'out' / 'a.png'}"
+    assert lines[-1] == f"3 of 3 translated, into {tmp_path / 'out'}."
     assert not err
 
 
@@ -73,7 +76,8 @@ def test_one_bad_photo_does_not_stop_the_others(server, photos, tmp_path, capsys
     assert request(server, tmp_path / "out", missing, photos) == 1
     assert levels(tmp_path / "out") == {"inside/c.png": 225}
     out, err = capsys.readouterr()
-    assert out.splitlines()[-1].startswith("1 translated")
+    assert [line.partition(" ")[0] for line in out.splitlines()[1:-1]] == ["1/4", "2/4", "3/4", "4/4"]
+    assert out.splitlines()[-1].startswith("1 of 4 translated")
     lines = err.splitlines()
     assert lines[0] == f"ugatit: {tmp_path}/missing?.jpg: cannot be read (No such file or directory)"
     assert lines[1].startswith(f"ugatit: {photos}/a.png: not a JPEG")
@@ -95,6 +99,22 @@ def test_a_server_that_is_gone_is_not_asked_for_every_photo(photos, tmp_path, ca
     assert delays == [0.5]
 
 
+def test_the_address_of_a_call(server, photos, tmp_path, capsys):
+    url = f"http://{server.rest}/v1/models/ugatit_a2b:predict"
+    assert main(["request", str(photos / "a.png"), "--server", url, "--out", str(tmp_path / "out")]) == 0
+    assert levels(tmp_path / "out") == {"a.png": 245}
+    words = ["request", str(photos / "a.png"), "--server", url, "--model", "other", "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "names the model 'ugatit_a2b', and model says 'other'" in capsys.readouterr().err
+
+
+def test_a_sign_of_life_while_the_server_thinks(server, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "EVERY", 0.05)
+    server.faults.append(fake_server.hang(0.3))
+    request(server, tmp_path / "out", photos / "a.png", "--timeout", "0.3", "--retries", "0")
+    assert f"1/1 {photos / 'a.png'}: 0 s so far\n" in capsys.readouterr().out
+
+
 def test_an_unknown_model(server, photos, tmp_path, capsys):
     assert request(server, tmp_path / "out", photos / "a.png", "--model", "other") == 1
     assert "has no model 'other'" in capsys.readouterr().err
@@ -108,14 +128,20 @@ def test_a_timeout(server, photos, tmp_path, capsys):
     assert "a.png: http" in capsys.readouterr().err
 
 
-def test_nothing_is_overwritten_unasked(server, photos, tmp_path, capsys):
+def test_what_is_done_is_not_sent_again(server, photos, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.png").write_bytes(b"precious")
-    assert request(server, out, photos) == 1
+    assert request(server, out, photos) == 0
     assert (out / "a.png").read_bytes() == b"precious"
     assert len(server.calls) == 2
-    assert "a.png: left out" in capsys.readouterr().err
+    said, err = capsys.readouterr()
+    assert said.startswith(f"1 of 3 done already, in {out}; --overwrite does them again.\n")
+    assert "2 of 2 translated" in said
+    assert not err
+    assert request(server, out, photos) == 0
+    assert len(server.calls) == 2
+    assert capsys.readouterr().out == f"3 of 3 done already, in {out}; --overwrite does them again.\n"
     assert request(server, out, photos, "--overwrite") == 0
     assert levels(out) == {"a.png": 245, "b.png": 235, "inside/c.png": 225}
 

@@ -12,7 +12,7 @@ const outside = [], problems = [];
 let browser;
 
 // A page on which every request to another host, and every error of the page, is noted.
-async function open({ url = wanted.url, flags = [], context: options = {}, before = async () => {} } = {}) {
+async function open({ url = wanted.url, start = url, flags = [], context: options = {}, before = async () => {} } = {}) {
   browser ??= await chromium.launch({ executablePath: wanted.chromium, args: ["--no-sandbox", ...flags] });
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
@@ -21,7 +21,7 @@ async function open({ url = wanted.url, flags = [], context: options = {}, befor
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => /Content Security Policy|Refused/.test(message.text()) && problems.push(message.text()));
   await before(page, context);
-  await page.goto(url);
+  await page.goto(start);
   return page;
 }
 
@@ -64,11 +64,22 @@ async function canvas(page, figure, path) {
 
 const text = (page, selector) => page.textContent(selector);
 
+// What is offered with the picture: its labels, and whether it can be compared and saved.
+const shown = (page) =>
+  page.evaluate(() => ({
+    title: [document.title, document.querySelector("h1").textContent],
+    label: document.querySelector("#after figcaption").textContent,
+    canvas: document.querySelector("#after canvas").ariaLabel,
+    original: document.getElementById("before").checkVisibility(),
+    slider: document.getElementById("split").checkVisibility(),
+    save: !document.querySelector("[data-do=save]").disabled,
+  }));
+
 const scenarios = {
   // Translates photos with all kinds of settings; writes the canvas after each.
   async upload() {
     const page = await open({ flags: wanted.webgpu ? WEBGPU : [] });
-    const found = { ready: await ready(page), said: [], device: null };
+    const found = { ready: await ready(page), said: [], shown: [], device: null };
     for (const { photo, out, model = 0, what = "every", strength = 100, heatmap = false } of wanted.steps) {
       await page.selectOption("#model", String(model));
       await page.check(`[value=${what}]`);
@@ -76,6 +87,7 @@ const scenarios = {
       await page.setChecked("#heatmap", heatmap);
       if (photo) await page.setInputFiles("#file", photo);
       found.said.push(await settled(page));
+      found.shown.push(await shown(page));
       await canvas(page, "after", out);
     }
     await canvas(page, "before", wanted.before);
@@ -87,6 +99,41 @@ const scenarios = {
       models: await page.locator("#model option").allTextContents(),
       isolated: await page.evaluate(() => crossOriginIsolated),
     };
+  },
+
+  // The page of a test's results: a click enlarges, keys and buttons lead on, Escape closes.
+  async results() {
+    const page = await open({ start: `${wanted.url}index.html`, context: wanted.context });
+    const state = async () => ({
+      open: await page.evaluate(() => document.getElementById("view").open),
+      name: await text(page, "#name"),
+      loaded: await page.evaluate(() =>
+        Promise.all([...document.querySelectorAll("#view img")].map((image) => image.decode().then(() => image.naturalWidth))),
+      ),
+    });
+    const found = { states: [] };
+    const cards = page.locator(".grid a");
+    await cards.nth(0).click();
+    found.states.push(await state());
+    if (wanted.shot) await page.screenshot({ path: wanted.shot });
+    for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home", "ArrowLeft"]) {
+      await page.keyboard.press(key);
+      found.states.push(await state());
+    }
+    await page.click("#next");
+    found.states.push(await state());
+    found.nameless = await names(page);
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("Escape");
+    found.closed = !(await state()).open;
+    found.focus = await page.evaluate(() => [...document.querySelectorAll(".grid a")].indexOf(document.activeElement));
+    await page.keyboard.press("Enter"); // the focus is on the card of what was seen last
+    found.again = await state();
+    await page.mouse.click(3, 300); // beside the view
+    found.beside = !(await state()).open;
+    found.address = page.url();
+    found.wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    return found;
   },
 
   async noHeatmap() {
@@ -321,6 +368,13 @@ const scenarios = {
       }
     }
     return found;
+  },
+
+  // A page whose script leaves a result.
+  async script() {
+    const page = await open();
+    await page.waitForFunction(() => window.translated, null, { timeout: 60_000 }).catch((error) => problems.push(String(error)));
+    return { translated: await page.evaluate(() => window.translated) };
   },
 
   // On a host that sends no headers: threads come with the second visit, from the service worker.

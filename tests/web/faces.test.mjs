@@ -60,11 +60,11 @@ test("anchors: two in each cell of 16 x 16, six in each of 8 x 8", () => {
   assert.deepEqual(faces.ANCHORS[512 + 6 * 8], [0.5 / 8, 1.5 / 8]);
 });
 
-function detect(tile, width, height, row) {
+function detect(tile, width, height, row, turn = 0) {
   const rows = new Float32Array(896 * 16), scores = new Float32Array(896).fill(-9);
   scores[0] = 2; // anchor (1/32, 1/32)
   rows.set(row);
-  return faces.decode(rows, scores, tile, width, height);
+  return faces.decode(rows, scores, tile, width, height, turn);
 }
 
 test("a detection becomes places in the photo", () => {
@@ -72,6 +72,23 @@ test("a detection becomes places in the photo", () => {
   const [{ score, numbers }] = detect({ left: 10, top: 20, side: 512 }, 2000, 2000, row);
   assert.ok(Math.abs(score - 1 / (1 + Math.exp(-2))) < 1e-12);
   assert.deepEqual(numbers.slice(0, 8), [266, 276, 128, 128, 26, 52, 58, 84]);
+});
+
+test("in a turned tile the points and the box are turned back", () => {
+  // (1/32 + 120/256, 1/32 + 60/256) = (.5, .265625) of the turned square; its right is the photo's down.
+  const row = [120, 60, 64, 32, 120, 60, 120, 60];
+  const tile = { left: 10, top: 20, side: 512 };
+  const numbers = (turn) => detect(tile, 2000, 2000, row, turn)[0].numbers.slice(0, 6);
+  assert.deepEqual(numbers(0), [266, 156, 128, 64, 266, 156]);
+  assert.deepEqual(numbers(1), [386, 276, 64, 128, 386, 276]);
+  assert.deepEqual(numbers(2), [266, 396, 128, 64, 266, 396]);
+  assert.deepEqual(numbers(3), [146, 276, 64, 128, 146, 276]);
+});
+
+test("of two turns that see the same face, the one with the higher score counts", () => {
+  const at = (score, x, side) => ({ score, numbers: [x, 0, side, side] });
+  const kept = faces.distinct([at(0.6, 0, 100), at(0.9, 49, 90), at(0.7, 100, 20), at(0.8, 300, 200)]);
+  assert.deepEqual(kept.map(({ score }) => score), [0.8, 0.9, 0.7]);
 });
 
 test("a face that a tile cuts off is dropped, unless the photo ends there", () => {

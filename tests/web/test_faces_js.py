@@ -7,6 +7,7 @@ import pytest
 from web_page import HERE, find_node
 
 from ugatit_tf.inference import faces
+from ugatit_tf.inference.faces import FaceDetector
 from ugatit_tf.inference.sheets import colour_heatmap
 from ugatit_tf.inference.squares import FEATHER, Square, cut, paste
 
@@ -27,11 +28,17 @@ SQUARES = {
 
 @pytest.mark.parametrize("size", [8, 32])
 @pytest.mark.parametrize(("strength", "soft"), [(1, True), (0.4, False)])
-def test_as_in_python(node, scenery, tmp_path, size, strength, soft):
+def test_as_in_python(node, scenery, tmp_path, monkeypatch, size, strength, soft):
     height, width = scenery.shape[:2]
     rgba = np.dstack([scenery, np.full((height, width), 255, np.uint8)])
     (tmp_path / "photo").write_bytes(rgba.tobytes())
     heatmap = np.random.default_rng(2).normal(size=(size // 4, size // 4)).astype(np.float32)
+
+    rng = np.random.default_rng(3)  # of the detector, as it were: a few anchors see something
+    values, logits = rng.uniform(-40, 40, (896, 16)), np.full(896, -9.0)
+    values[:, 2:4], logits[::120] = rng.uniform(10, 60, (896, 2)), rng.uniform(0.5, 2, 8)
+    (tmp_path / "detections").write_bytes(np.float32(np.column_stack([logits, values])).tobytes())
+    detections = {"file": str(tmp_path / "detections"), "tile": {"left": 20, "top": 5, "side": 80}}
 
     def vectors(square):
         named = {"c": square.centre, "u": square.right, "v": square.down}
@@ -48,6 +55,7 @@ def test_as_in_python(node, scenery, tmp_path, size, strength, soft):
             "heatmap": heatmap.ravel().tolist(),
             "strength": strength,
             "soft": soft,
+            "detections": detections,
         },
     )
     for (name, square), result in zip(SQUARES.items(), computed["results"], strict=True):
@@ -67,6 +75,20 @@ def test_as_in_python(node, scenery, tmp_path, size, strength, soft):
         assert result["brightness"] == pytest.approx(faces.brightness(image), abs=1), name
         assert result["sharpness"] == pytest.approx(faces.sharpness(image), rel=0.02, abs=1e-3), name
         assert result["fault"] == faces.fault(scenery, square, size), name
+    monkeypatch.setattr(FaceDetector, "__init__", lambda self: None)
+    detector = FaceDetector()
+    detector._anchors = np.concatenate([faces._anchors(*grid) for grid in faces.GRIDS])
+    detector._run = lambda image: (1 / (1 + np.exp(-logits)), np.float32(values).reshape(-1, 8, 2) / faces.SIZE)
+    every = []
+    for turn, seen in enumerate(computed["turns"]):
+        scores, places = detector._look(scenery, 20, 5, 80, turn)
+        assert len(scores) > 3
+        assert [face["score"] for face in seen] == pytest.approx(scores)
+        np.testing.assert_allclose([face["numbers"] for face in seen], places.reshape(-1, 16), atol=1e-4)
+        every += [faces._face(score, row) for score, row in zip(scores, places, strict=True)]
+    kept = sorted(faces._distinct(every), key=lambda face: -face.box[2] * face.box[3])
+    assert 1 < len(kept) < len(every)
+    np.testing.assert_allclose([face["numbers"][:4] for face in computed["distinct"]], [f.box for f in kept], atol=1e-4)
     assert computed["tiles"] == [
         {"left": left, "top": top, "side": side} for left, top, side in faces._places(width, height)
     ]
@@ -74,6 +96,7 @@ def test_as_in_python(node, scenery, tmp_path, size, strength, soft):
         "DETECTOR_SIZE": faces.SIZE,
         "MIN_SCORE": faces.MIN_SCORE,
         "LARGEST_IN_PART": faces.LARGEST_IN_PART,
+        "SURE": faces.SURE,
         "MIN_SECOND_SCORE": faces.MIN_SECOND_SCORE,
         "MAX_OVERLAP": faces.MAX_OVERLAP,
         "FEATHER": FEATHER,

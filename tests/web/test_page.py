@@ -15,6 +15,7 @@ from ugatit_tf.data.images import Photo
 from ugatit_tf.inference.faces import FaceDetector
 from ugatit_tf.inference.generators import load_generator
 from ugatit_tf.inference.photo import PhotoTranslator
+from ugatit_tf.inference.translate import translate_folders
 
 pytestmark = pytest.mark.slow
 
@@ -85,9 +86,26 @@ def test_a_photo_becomes_what_python_makes_of_it(browse, url, model, group, scen
 
 def test_no_face_is_said(browse, url, scenery, save, tmp_path):
     steps = [{"photo": save("scenery.png", scenery), "out": str(tmp_path / "0.png")}]
+    steps += [{**steps[0], "photo": None, "what": "whole"}, {**steps[0], "photo": None}]
     found = browse("upload", url=url, steps=steps, before=str(tmp_path / "before.png"))
     assert found["said"][0].startswith("No face was found. Try ")
     assert (pixels_of(tmp_path / "0.png") == scenery).all()
+    nothing = {"label": "Not translated", "canvas": "Not translated", "original": False, "slider": False, "save": False}
+    whole = {"label": "Translation", "canvas": "Translation", "original": True, "slider": True, "save": True}
+    title = {"title": ["Test one"] * 2}
+    assert found["shown"] == [nothing | title, whole | title, nothing | title]
+
+
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_face_on_its_side_or_upside_down(browse, url, model, portrait, save, tmp_path, quarters):
+    photo = np.ascontiguousarray(np.rot90(portrait, quarters))
+    steps = [{"photo": save("turned.png", photo), "out": str(tmp_path / "out.png")}]
+    found = browse("upload", url=url, steps=steps, before=str(tmp_path / "before.png"))
+    assert found["said"] == ["1 face was translated."]
+    drawn, expected = pixels_of(tmp_path / "out.png"), in_python(model, photo)
+    where = (expected != photo).any(axis=-1)
+    assert where.mean() > 0.01
+    assert np.abs(drawn.astype(float) - expected)[where].mean() <= 2
 
 
 def test_transparent_and_turned_photos(browse, url, model, scenery, tmp_path):
@@ -225,9 +243,9 @@ def test_installable(browse, url):
     assert [error["errorId"] for error in found["errors"]] == ["in-incognito"]  # as every page of these tests is
 
 
-def test_by_keyboard(browse, url, scenery, save):
-    found = browse("keyboard", url=url, photo=save("photo.png", scenery))
-    assert found["said"].startswith("No face was found.")
+def test_by_keyboard(browse, url, portrait, save):
+    found = browse("keyboard", url=url, photo=save("photo.png", portrait))
+    assert found["said"] == "1 face was translated."
     assert not found["lost"]
     assert found["order"][-1] == "heatmap"
     assert found["split"] == "55%"
@@ -262,6 +280,32 @@ def test_every_size_of_screen(browse, url, portrait, save):
     for width, _ in sizes:
         for scheme in ("light", "dark"):
             assert found[f"{width}-{scheme}"] == {"wide": width, "small": []}
+
+
+def test_the_page_of_results(browse, tmp_path):
+    """`--phase test` writes it; opened as a file, as people do."""
+
+    def generator(images, training=False):
+        return -images, np.zeros((len(images), 2)), images[:, ::4, ::4, :1]
+
+    rng = np.random.default_rng(0)
+    batches = [
+        (rng.uniform(-1, 1, (1, 16, 16, 3)).astype("float32"), [f"/src/{name}"]) for name in ("a b.png", "<i>.png")
+    ]
+    translate_folders(generator, generator, batches, batches[:1], tmp_path, "Cats & dogs", "/src", "/src")
+    found = browse("results", url=f"{tmp_path.as_uri()}/")
+    assert found["problems"] == found["outside"] == found["nameless"] == []
+    first, second, third = ("A to B: a b.png (1 of 3)", "A to B: <i>.png (2 of 3)", "B to A: a b.png (3 of 3)")
+    assert [state["name"] for state in found["states"]] == [first, second, third, second, third, first, third, first]
+    assert all(state["open"] and state["loaded"] == [16, 16, 112] for state in found["states"])
+    assert found["closed"]
+    assert found["beside"]
+    assert found["again"]["name"] == second
+    assert found["focus"] == 1
+    assert found["address"] == f"{tmp_path.as_uri()}/index.html"
+    assert found["wide"] <= 1280
+    phone = browse("results", url=f"{tmp_path.as_uri()}/", context={"viewport": {"width": 360, "height": 740}})
+    assert phone["wide"] == 360
 
 
 def test_a_host_without_headers(browse, start_server, model, portrait, save, tmp_path):

@@ -6,7 +6,9 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -65,6 +67,44 @@ def test_two_models_of_one_name(serve, fake_model, tmp_path):
     other.write_bytes(FAKE + b"other")
     one, two = json.loads(serve.site([fake_model, other])["models.json"])
     assert one["file"] != two["file"]
+
+
+NAMES = ["x (1).tflite", "100%.tflite", "100%25.tflite", "a#1?b.tflite", "\u65e5\u672c \u00fc.tflite", "a+b&c.tflite"]
+
+
+def test_any_name_of_a_model_is_served_and_nothing_outside_the_site(serve, tmp_path):
+    models = [tmp_path / name for name in NAMES]
+    for number, path in enumerate(models):
+        path.write_bytes(FAKE + bytes([number]))
+    (tmp_path / "secret.txt").write_text("secret")
+    server = serve.make_server(serve.site(models), 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+    base = f"http://127.0.0.1:{server.server_port}/"
+
+    def get(url):
+        try:
+            with urllib.request.urlopen(url) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, b""
+
+    try:
+        listed = json.loads(get(base + "models.json")[1])
+        for number, model in enumerate(listed):  # as the page does: relative to its own address
+            assert get(urllib.parse.urljoin(base, model["file"])) == (200, FAKE + bytes([number])), model["file"]
+        assert get(base + "index%2Ehtml?x=%20")[0] == 200
+        for path in ("../secret.txt", "%2e%2e/secret.txt", "..%2fsecret.txt", "models/%2e%2e/%2e%2e/secret.txt"):
+            assert get(base + path)[0] == 404, path
+        assert get(base + urllib.parse.quote(str(tmp_path / "secret.txt"), safe=""))[0] == 404
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_home_folder(serve, fake_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    serve.main([f"--model=~/{fake_model.name}", "--build=~/site"])
+    assert (tmp_path / "site" / "index.html").is_file()
 
 
 def test_no_bare_import_is_left(serve, fake_model):

@@ -11,6 +11,7 @@ import ugatit_tf
 from ugatit_tf.weights import pytorch, tf1
 from ugatit_tf.weights.official import Entry, assign
 from ugatit_tf.weights.torch_file import read_torch_file
+from ugatit_tf.weights.torch_writer import write_torch_file
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -148,3 +149,84 @@ def test_a_loaded_model_of_any_kind_comes_back_from_arrays():
     fresh.set_arrays(model.arrays(), "memory")
     images = np.load(GOLDEN / "pytorch_full" / "golden.npz")["real_A"][:1]
     np.testing.assert_array_equal(model.gen_a2b(images)[0], fresh.gen_a2b(images)[0])
+
+
+@pytest.fixture
+def states():
+    return read_torch_file(GOLDEN / "pytorch_light" / "params_0000000.pt")
+
+
+def _expected(*names):
+    arrays = ugatit_tf.UGATIT.load(GOLDEN / "pytorch_light" / "params_0000000.pt").arrays()
+    return {name: array for name, array in arrays.items() if name.startswith(names)}
+
+
+def _prefixed(states, prefix):
+    return {network: {f"{prefix}{name}": array for name, array in state.items()} for network, state in states.items()}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+def test_names_of_wrapped_networks(tmp_path, states, prefix):
+    """nn.DataParallel and torch.compile put a prefix before every name."""
+    write_torch_file(tmp_path / "x.pt", _prefixed(states, prefix))
+    model = ugatit_tf.UGATIT.load(tmp_path / "x.pt")
+    assert not model.missing
+    for name, array in _expected("gen", "dis").items():
+        np.testing.assert_array_equal(model.arrays()[name], array)
+
+
+@pytest.mark.parametrize("size", [None, 24, 48, 64])
+def test_generators_alone(tmp_path, states, size):
+    """With an n_dis that fits the size; what needs a discriminator says that it is missing."""
+    write_torch_file(tmp_path / "x.pt", {name: state for name, state in states.items() if name.startswith("gen")})
+    model = ugatit_tf.UGATIT.load(tmp_path / "x.pt", **({"img_size": size} if size else {}))
+    assert (model.config.img_size, model.config.n_dis) == (size or 256, {24: 4, 48: 5, 64: 5}.get(size, 6))
+    assert list(model.networks) == list(model.generators) == ["gen_a2b", "gen_b2a"]
+    assert model.missing == ["dis_global_a", "dis_local_a", "dis_global_b", "dis_local_b"]
+    assert all((model.arrays()[name] == array).all() for name, array in _expected("gen").items())
+    assert not hasattr(model, "dis_global_a")
+    with pytest.raises(ValueError, match=r"dis_local_b is needed, and the file .* holds gen_a2b, gen_b2a alone"):
+        model.dis_local_b  # noqa: B018
+    with pytest.raises(
+        ValueError, match="lacks dis_global_a, dis_local_a, dis_global_b, dis_local_b, for it was loaded"
+    ):
+        model.save_pt(tmp_path / "y.pt")
+    assert not (tmp_path / "y.pt").exists()
+    with pytest.raises(ValueError, match="A training needs all networks; this model lacks dis_global_a"):
+        ugatit_tf.Trainer(model)
+
+
+@pytest.mark.parametrize(
+    ("network", "ours", "other"), [("genA2B", "gen_a2b", "gen_b2a"), ("genB2A", "gen_b2a", "gen_a2b")]
+)
+def test_one_generator_alone(tmp_path, states, network, ours, other):
+    write_torch_file(tmp_path / "x.pt", _prefixed({network: states[network]}, "module."))
+    model = ugatit_tf.UGATIT.load(tmp_path / "x.pt")
+    assert list(model.networks) == [ours]
+    assert all((model.arrays()[name] == array).all() for name, array in _expected(ours).items())
+    with pytest.raises(ValueError, match=f"{other} is needed, and the file .* holds {ours} alone"):
+        getattr(model, other)
+
+
+def test_a_part_of_the_discriminators_is_a_damaged_file(tmp_path, states):
+    del states["disLB"]
+    write_torch_file(tmp_path / "x.pt", states)
+    with pytest.raises(ValueError, match="missing: disLB/"):
+        ugatit_tf.UGATIT.load(tmp_path / "x.pt")
+
+
+def test_generators_of_tf1_alone(tmp_path):
+    """A checkpoint that was saved from the generators' variables."""
+    path = GOLDEN / "tf1_light" / "UGATIT_light.model-1"
+    reader = tf.train.load_checkpoint(str(path))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("generator_B")]
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "x"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[reader.get_tensor(name) for name in names],
+    )
+    model, whole = ugatit_tf.UGATIT.load(tmp_path / "x"), ugatit_tf.UGATIT.load(path)
+    assert list(model.networks) == ["gen_a2b"]
+    assert len(model.arrays()) > 20
+    assert all((array == whole.arrays()[name]).all() for name, array in model.arrays().items())

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ugatit_tf.weights import torch_file
 from ugatit_tf.weights.torch_file import read_torch_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "torch_file"
@@ -382,3 +383,23 @@ def test_random_programs(save):
             read_torch_file(save(b"".join(rng.choices(pieces, k=rng.randrange(20)))))
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize("keys", [["state_dict"], ["model"], ["params", "model_state_dict"]])
+def test_dicts_around_the_networks(keys):
+    """Training programs save a step and the like beside the networks, which may be a level deeper."""
+    state = {"a": "tensor"}
+    value = {"genA2B": state, "disGA": {"state_dict": state}, "epoch": 3}
+    for key in keys:
+        value = {"epoch": 3, key: value, "optimizer": {"lr": 0.1}}
+    assert torch_file._unwrap(value) == {"genA2B": state, "disGA": state}
+
+
+def test_tensors_without_a_networks_name(save):
+    refused(save({"a.weight": tensor()}), "nothing says which network it is of", "torch.save({'genA2B': state}, path)")
+
+
+def test_a_dict_inside_itself_ends():
+    value = {"epoch": 3}
+    value["model"] = value
+    assert torch_file._unwrap(value) is value

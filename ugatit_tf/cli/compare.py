@@ -6,6 +6,8 @@ import textwrap
 
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.provenance import provenance
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import add_fit_flag, find_data, find_dataset, find_gpus, find_source, make_folder
 from ugatit_tf.weights.atomic import replacing
 
@@ -39,6 +41,7 @@ def make_command():
     return command
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
@@ -72,7 +75,9 @@ def main(arguments):
             f"The runs were trained with --fit {' and '.join(fits)}, so they see images that are not square "
             "differently. Say with --fit how all are to be shown them."
         )
-    dataset = find_dataset(data.pop(), need=("testA", "testB"))
+    data = data.pop()
+    head = {**provenance("compare", arguments), "dataset": str(data.path)}
+    dataset = find_dataset(data, need=("testA", "testB"))
     evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())), fits[0])
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
@@ -83,10 +88,10 @@ def main(arguments):
         found, model = evaluate.score_checkpoint(evaluator, path, evaluate.DIRECTIONS, averaged_only=True)
         records += [{**record, "label": name} for record in found]
         for direction, columns in pictures.items():
-            columns.append(evaluator.pictures(direction, PICTURES, model.networks[f"gen_{direction}"]))
+            columns.append(evaluator.pictures(direction, PICTURES, getattr(model, f"gen_{direction}")))
 
     records.sort(key=lambda record: record["direction"])
-    evaluate.show(records, out / "comparison.json")
+    evaluate.show(records, out / "comparison.json", head)
     with replacing(out / "comparison.md") as file:
         file.write(report.markdown(records).encode())
     for direction, columns in pictures.items():

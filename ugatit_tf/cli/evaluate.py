@@ -5,6 +5,8 @@ import json
 import pathlib
 
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.provenance import provenance
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import (
     SOURCES,
     add_fit_flag,
@@ -71,6 +73,7 @@ def make_command():
     return command
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
@@ -93,11 +96,12 @@ def main(arguments):
     out = pathlib.Path(values["out"] or (paths[0] / "evaluation" if is_run and paths[0].is_dir() else "evaluation"))
 
     find_gpus()
+    head = provenance("evaluate", arguments)
     if is_run:
-        records, held_out = _score_run(command, values, paths[0], out)
+        records, held_out = _score_run(command, values, paths[0], out, head)
     else:
-        records, held_out = [_score_folder(values, paths, out)], []
-    show(records, out / "evaluation.json")
+        records, held_out = [_score_folder(values, paths, out, head)], []
+    show(records, out / "evaluation.json", head)
     if len({record["step"] for record in records} - {None}) > 1 or held_out:
         from ugatit_tf.evaluation import report
 
@@ -159,8 +163,9 @@ def score_checkpoint(evaluator, path, directions, overrides=None, averaged_only=
         averaged_only: leave out the plain weights where there is an average.
 
     Returns:
-        A list of records: what `Evaluator.score` gave, `label`, `weights`, `direction`, `checkpoint` and `step`; and
-        the model, with the last weights that were scored.
+        A list of records: what `Evaluator.score` gave, `label`, `weights`, `direction`, `checkpoint`, `step` and the
+        generator's `weights_sha256`; and the model, with the last weights that were scored. Of both directions one
+        without a generator is left out.
     """
     import tensorflow as tf
 
@@ -174,15 +179,23 @@ def score_checkpoint(evaluator, path, directions, overrides=None, averaged_only=
         name = f"{'best, ' if path.stem == 'best' else ''}step {step}"
     else:
         model, arrays, step, kinds, name = UGATIT.load(path, **(overrides or {})), None, None, ["raw"], path.name
-    generators = {direction: tf.function(model.networks[f"gen_{direction}"]) for direction in directions}
+    networks = {direction: getattr(model, f"gen_{direction}") for direction in directions_of(model, directions)}
+    generators = {direction: tf.function(network) for direction, network in networks.items()}
     records = []
     for weights in kinds[-1:] if averaged_only else kinds:
         if arrays is not None:
             model.set_arrays(arrays, path, ema=weights == "ema")
         for direction, generator in generators.items():
             record = {"label": f"{name}, {weights}", "weights": weights, "direction": direction, "step": step}
-            records.append({**record, "checkpoint": str(path), **evaluator.score(direction, generator)})
+            record |= {"checkpoint": str(path), "weights_sha256": networks[direction].weights_sha256()}
+            records.append({**record, **evaluator.score(direction, generator)})
     return records, model
+
+
+def directions_of(model, directions):
+    """Of both directions those that the model has a generator for; of one that one, there or not."""
+    there = [direction for direction in directions if f"gen_{direction}" not in model.missing]
+    return there if len(directions) > 1 else directions
 
 
 def untranslated(evaluator, directions):
@@ -191,18 +204,18 @@ def untranslated(evaluator, directions):
     return [{**same, "direction": direction, **evaluator.score(direction)} for direction in directions]
 
 
-def show(records, path):
-    """Print the tables and what they cannot bear, and write the records as JSON."""
+def show(records, path, head):
+    """Print the tables and what they cannot bear, and write `head` and the records as JSON."""
     from ugatit_tf.evaluation import report
 
     records = sorted(records, key=lambda record: record["direction"])
     print(f"\n{report.markdown(records)}")
     with replacing(path) as file:
-        file.write(json.dumps(report.finite(records), indent=1).encode() + b"\n")
+        file.write(json.dumps({**head, "records": report.finite(records)}, indent=1).encode() + b"\n")
     print(f"{path} has every number.")
 
 
-def _score_run(command, values, path, out):
+def _score_run(command, values, path, out, head):
     """Records of a run folder or one checkpoint, and what the run logged of its held-out images."""
     data = find_data(values, path, "its test images are translated")
     held_out, checkpoints = [], [path]
@@ -213,6 +226,7 @@ def _score_run(command, values, path, out):
         held_out = _held_out(path) if values["all"] else []
     overrides = official_overrides(command, values, path)
     dataset = find_dataset(data, need=("testA", "testB"))
+    head["dataset"] = str(data.path)
     evaluator = make_evaluator(values, dataset, image_size(checkpoints[-1], overrides), data.fit)
     make_folder(out, "--out")
     directions = DIRECTIONS if values["direction"] == "both" else (values["direction"],)
@@ -237,7 +251,7 @@ def _run_config(run_dir):
     return RunConfig.of_folder(run_dir) or RunConfig()
 
 
-def _score_folder(values, paths, out):
+def _score_folder(values, paths, out, head):
     """The record of one folder of images, against another or against a dataset's test images."""
     from ugatit_tf.data.images import scan
     from ugatit_tf.evaluation.score import score_folders
@@ -251,6 +265,7 @@ def _score_folder(values, paths, out):
         domain = values["direction"][-1]
         data = DataConfig(values["dataset"], values["data_dir"] or DataConfig().data_dir)
         reference = getattr(find_dataset(data, need=(f"test{domain.upper()}",)), f"test_{domain}")
+        head["dataset"] = str(data.path)
     found = []
     for path in paths:
         if not path.is_dir():
@@ -265,6 +280,7 @@ def _score_folder(values, paths, out):
             raise UsageError(f"{path} has no images.")
     if len(paths) == 2:
         reference = found[1]
+        head["reference"] = str(paths[1])
     networks = load_networks(values)
     make_folder(out, "--out")
     score = score_folders(networks, found[0], reference, values["paired"])

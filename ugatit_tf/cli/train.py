@@ -10,6 +10,7 @@ import re
 
 from ugatit_tf import __version__
 from ugatit_tf.cli.flags import Command, UsageError
+from ugatit_tf.cli.provenance import provenance
 from ugatit_tf.cli.start import (
     RUNS,
     SOURCES,
@@ -210,7 +211,7 @@ def main(arguments):
         return 0
     if values["phase"] == "test":
         _refuse(command, values, "init", "dry_run", "strategy", "change")
-        return _test(command, values)
+        return _test(command, values, arguments)
     _refuse(command, values, "checkpoint")
     try:
         run = _run_config(command, values)
@@ -528,13 +529,18 @@ def _initialize(model, path):
     path = find_source(path)
     source = UGATIT.load(path, ema=False)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(source.config)
-    unseen = {"smoothing"} if model.gen_a2b.fixed_size and source.gen_a2b.fixed_size else {"smoothing", "img_size"}
+    fixed = all(net.fixed_size for net in (model.gen_a2b, *source.generators.values()))
+    unseen = {"smoothing"} if fixed else {"smoothing", "img_size"}
+    if not source.discriminators:
+        unseen |= {"n_dis", "sn", "cam_d"}
     others = [name for name in mine if name not in unseen and mine[name] != theirs[name]]
     differences = [f"--{_flag(name)} {theirs[name]}" for name in others]
     if differences:
         raise UsageError(f"--init {path} holds another model. To begin from it, add: {' '.join(differences)}.")
-    model.set_arrays(source.arrays(), path)
-    print(f"Weights from {path}.")
+    model.set_arrays({**model.arrays(), **source.arrays()} if source.missing else source.arrays(), path)
+    print(
+        f"Weights from {path}.", f"It lacks {', '.join(source.missing)}: these start fresh." if source.missing else ""
+    )
 
 
 def _sample_drawer(dataset, size, fit, trainer):
@@ -580,7 +586,7 @@ def _held_out_scorer(held_out, run, trainer):
     return score
 
 
-def _test(command, values):
+def _test(command, values, arguments):
     named = values["words"] or values["checkpoint"]
     source = one_source(command, values) if named else find_source(_run_dir(values))
     folder, run = run_of(source)
@@ -588,7 +594,11 @@ def _test(command, values):
     # An official checkpoint does not tell its dataset: there the flags' defaults are those of the official codes.
     flags = {name: values[name] if command.given(name) or not run else None for name in ("dataset", "data_dir", "fit")}
     data = find_data(flags, source, "its test images are translated")
-    result_dir = run.result_dir if run and not command.given("result_dir") else values["result_dir"]
+    given = {"result_dir": values["result_dir"]} if command.given("result_dir") else {}
+    try:
+        result_dir = dataclasses.replace(run or RunConfig(), **given).result_dir
+    except ValueError as error:
+        raise UsageError(error) from error
 
     find_gpus()
     import tensorflow as tf
@@ -622,6 +632,10 @@ def _test(command, values):
         source_root_b=roots["testB"],
     )
     with replacing(out_dir / "model.json") as file:
-        file.write(json.dumps({"checkpoint": str(source), **dataclasses.asdict(model.config)}).encode() + b"\n")
+        head = {**provenance("train", arguments), "dataset": str(data.path), "images": counts, "size": [size, size]}
+        head |= {"checkpoint": str(model.source), "step": model.step}
+        digests = {name: network.weights_sha256() for name, network in model.generators.items()}
+        head |= {"weights_sha256": digests, **dataclasses.asdict(model.config)}
+        file.write(json.dumps(head, indent=1).encode() + b"\n")
     print(f"{count(counts['a2b'], 'image')} A to B, {counts['b2a']} B to A. Open {out_dir / 'index.html'}.")
     return 0

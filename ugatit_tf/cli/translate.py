@@ -1,17 +1,24 @@
-"""`ugatit translate`: photos in, the same photos with their faces translated. A TFLite file needs no TensorFlow."""
+"""`ugatit translate`: photos in, the same photos with their faces translated.
+
+A TFLite file and a server's REST interface need no TensorFlow.
+"""
 
 import pathlib
 import time
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
-from ugatit_tf.cli.start import add_fit_flag, find_gpus, find_model, quiet
-from ugatit_tf.serving.client import plain
+from ugatit_tf.cli.request import add_server_flags, connect_to, plan_new
+from ugatit_tf.cli.start import find_gpus, find_model, quiet
+from ugatit_tf.cli.waiting import waiting
+from ugatit_tf.config import FITS
+from ugatit_tf.serving.client import ServingError, plain
 
 NO_FACE = 3  # exit code
 
 SUMMARY = """\
 Usage: ugatit translate PHOTO|FOLDER|PATTERN ... --model PATH --out DIR [flags]
+       ugatit translate PHOTO|FOLDER|PATTERN ... --server URL --out DIR [flags]
 
 Finds the faces in photos, translates each and puts it back, and writes the photos into DIR under their names, as JPEG,
 PNG or WebP if they are that, and with their profile and camera data. Of a folder all images are taken, nested folders
@@ -19,10 +26,12 @@ included, and keep their places.
 
   ugatit translate holiday/ --model export/ugatit_a2b_dynamic_range.tflite --out translated
   ugatit translate 'holiday/*.jpg' portrait.png --model runs/UGATIT_light_selfie2anime --out translated
+  ugatit translate holiday/ --server http://localhost:8501 --model ugatit_a2b --out translated
 
-A photo that cannot be translated does not stop the others and is named at the end, with the reason: no_face, tiny_face
-(less than half the network's pixels across), dark_face, blurred_face, or an error. Exit codes: 0 all were translated, 1
-there was an error, 2 the command line is wrong, 3 no error, but photos without a usable face."""
+Given again, it does the photos that have no result yet. A photo that cannot be translated does not stop the others and
+is named at the end, with the reason: no_face, tiny_face (less than half the network's pixels across), dark_face,
+blurred_face, or an error. Exit codes: 0 all were translated, 1 there was an error, 2 the command line is wrong, 3 no
+error, but photos without a usable face."""
 
 
 def make_command():
@@ -32,15 +41,36 @@ def make_command():
     command.path(
         "model",
         None,
-        "A TFLite file or SavedModel of ugatit export, a run's folder, a step-*.npz of one, or an official checkpoint.",
+        "A TFLite file or SavedModel of ugatit export, a run's folder, a step-*.npz of one, or an official checkpoint. "
+        "With --server: the model's name there (default: the one in the URL, else ugatit_a2b).",
         also=("checkpoint", "run_dir"),
     )
-    command.choice("direction", "a2b", ("a2b", "b2a"), "Which generator of a run or an official checkpoint.")
+    command.choice(
+        "direction", "a2b", ("a2b", "b2a"), "Which generator of a run or an official checkpoint; an export holds one."
+    )
     command.integer("threads", 2, "CPU threads, for TFLite files.")
+    add_server_flags(command, None)
     command.group("Translation")
     command.choice("faces", "all", ("all", "largest"), "Which faces of a photo.")
-    command.boolean("whole", False, "Look for no faces: translate each photo as a whole, as a square (see --fit).")
-    add_fit_flag(command, "squeeze")
+    command.boolean(
+        "whole",
+        False,
+        "Look for no faces: translate each photo as a whole, in its own shape where the model takes any size (light "
+        "models; not TFLite files of one size).",
+    )
+    command.integer(
+        "max_side",
+        None,
+        "With --whole, of a model of any size: the longer side at which it sees a photo, in pixels (default: 4 times "
+        "the training size). The result is as large as the photo.",
+    )
+    command.choice(
+        "fit",
+        None,
+        FITS,
+        "With --whole: squeeze photos into a square, crop them (the middle) or pad them (the border) (default: their "
+        "own shape where the model takes any size, else squeeze).",
+    )
     command.float("strength", 1.0, "0 leaves the photo as it is, 1 shows the translation.")
     command.boolean("heatmap", False, "Lay the heatmap's colours over the translations: where the generator looked.")
     photos.add_result_flags(command)
@@ -49,12 +79,20 @@ def make_command():
 
 def main(arguments):
     """Run the command; returns the exit code."""
-    values = make_command().parse(arguments)
+    command = make_command()
+    values = command.parse(arguments)
     if values is None:
         return 0
     out = photos.check_words(values, "translate", "PHOTO|FOLDER ... --model PATH")
-    if not values["model"]:
+    if not values["model"] and not values["server"]:
         raise UsageError("Translated by what? Give --model, an exported .tflite file for example. See --help.")
+    direction = values["direction"] if command.given("direction") else None
+    if values["server"] and direction:
+        raise UsageError("--direction is for a run or a checkpoint: a server's models are named, --model ugatit_b2a.")
+    if not values["server"] and any(command.given(name) for name in ("timeout", "retries")):
+        raise UsageError("--timeout and --retries go with --server.")
+    if values["max_side"] is not None and (values["max_side"] < 8 or not values["whole"]):
+        raise UsageError(f"--max_side goes with --whole and is 8 or more; received {values['max_side']}.")
     if not 0 <= values["strength"] <= 1:
         raise UsageError(f"--strength must be from 0 to 1; received {values['strength']}.")
     if values["threads"] < 1:
@@ -62,33 +100,56 @@ def main(arguments):
 
     from ugatit_tf.inference.photo import SUFFIXES
 
-    translator = _load(values)
-    jobs, errors = photos.plan(values["words"], out, values["overwrite"], SUFFIXES)
+    client = connect_to(values) if values["server"] else None
+    jobs, problems = plan_new(values, out, SUFFIXES)
     faceless = []
-    written = _run(translator, jobs, errors, faceless)
-    print(f"{written} of {len(jobs)} translated, into {plain(out)}.")
-    for problem in errors + faceless:
+    if jobs:
+        translator = _load(values, direction, client)
+        written = _run(translator, jobs, problems, faceless)
+        print(f"{written} of {len(jobs)} translated, into {plain(out)}.")
+    for problem in problems + faceless:
         fail(problem)
-    return 1 if errors else NO_FACE if faceless else 0
+    if any(": no_face: " in text for text in faceless):
+        fail("Where a photo shows something else than a face, --whole translates it as a whole.")
+    return 1 if problems else NO_FACE if faceless else 0
 
 
-def _load(values):
+def _load(values, direction, client):
     """The `PhotoTranslator` that the flags describe."""
     from ugatit_tf.inference.faces import FaceDetector
     from ugatit_tf.inference.generators import load_generator
     from ugatit_tf.inference.photo import PhotoTranslator
+    from ugatit_tf.serving.generator import ServedGenerator
 
-    if pathlib.Path(values["model"]).suffix != ".tflite":
-        find_gpus()
-    with quiet():
-        detector = None if values["whole"] else FaceDetector(values["threads"])
-        generator = load_generator(find_model(values["model"]), values["direction"], values["threads"])
-    largest = values["faces"] == "largest"
-    return PhotoTranslator(generator, detector, largest, values["strength"], values["heatmap"], values["fit"])
+    source = f"Asking {plain(client.url)} for {plain(client.model)}" if client else f"Loading {plain(values['model'])}"
+    with waiting(source):
+        if client is None and pathlib.Path(values["model"]).suffix != ".tflite":
+            find_gpus()
+        with quiet():
+            detector = None if values["whole"] else FaceDetector(values["threads"])
+            if client:
+                generator = ServedGenerator(client, values["heatmap"])
+            else:
+                generator = load_generator(find_model(values["model"]), direction, values["threads"])
+        options = {"strength": values["strength"], "heatmap": values["heatmap"], "max_side": values["max_side"]}
+        options["fit"] = values["fit"]
+        translator = PhotoTranslator(generator, detector, values["faces"] == "largest", **options)
+        if values["whole"] and not generator.any_size and values["max_side"]:
+            raise UsageError(f"--max_side: this model takes images of {generator.size} x {generator.size} only.")
+    if values["whole"]:
+        print(_describe_whole(translator))
+    return translator
+
+
+def _describe_whole(translator):
+    if translator.own_shape:
+        return f"Photos as a whole, in their own shape; of larger ones the model sees {translator.max_side} px at most."
+    size = translator.generator.size
+    return f"Photos as a whole, as {size} x {size} (--fit {translator.fit})."
 
 
 def _run(translator, jobs, errors, faceless):
-    """Translate; returns how many photos were, and adds to the lists what was not."""
+    """Translate; returns how many photos were, and adds to the lists what was not. Each photo has its line."""
     from ugatit_tf.inference.faces import FAULTS
 
     written = 0
@@ -96,11 +157,16 @@ def _run(translator, jobs, errors, faceless):
         start = time.perf_counter()
         note = f"{number}/{len(jobs)} {plain(path)}"
         try:
-            result = _translate(translator, path, place)
+            with waiting(note, announce=False):
+                result = _translate(translator, path, place)
         except (ValueError, OSError) as error:
             text = plain(error)
             errors.append(text if text.startswith(plain(path)) else f"{plain(path)}: {text}")
             print(f"{note}: error", flush=True)
+            if isinstance(error, ServingError) and error.hopeless:
+                if number < len(jobs):
+                    errors.append(f"{len(jobs) - number} more not sent: it would be the same with them.")
+                break
             continue
         if result.fault:
             faceless.append(f"{plain(path)}: {result.fault}: {FAULTS[result.fault]}.")

@@ -5,21 +5,23 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Column, metric, its error, factor, digits.
+from ugatit_tf.evaluation.score import size_words
+
+# Column, metric, its error, digits. Names and scales are those of the JSON files, the logs and TensorBoard.
 _COLUMNS = [
-    ("KID x100", "kid", "kid_error", 100, 2),
-    ("FID", "fid", None, 1, 1),
-    ("IS", "inception_score", "inception_score_error", 1, 2),
-    ("precision", "precision", None, 1, 2),
-    ("recall", "recall", None, 1, 2),
-    ("density", "density", None, 1, 2),
-    ("coverage", "coverage", None, 1, 2),
-    ("mean KID x100", "mean_kid", "mean_kid_error", 100, 2),
-    ("L1", "l1", None, 1, 1),
-    ("PSNR, dB", "psnr", None, 1, 1),
-    ("SSIM", "ssim", None, 1, 3),
+    ("KID", "kid", "kid_error", 4),
+    ("FID", "fid", None, 1),
+    ("inception score", "inception_score", "inception_score_error", 2),
+    ("precision", "precision", None, 2),
+    ("recall", "recall", None, 2),
+    ("density", "density", None, 2),
+    ("coverage", "coverage", None, 2),
+    ("mean KID", "mean_kid", "mean_kid_error", 4),
+    ("L1", "l1", None, 1),
+    ("PSNR, dB", "psnr", None, 1),
+    ("SSIM", "ssim", None, 3),
 ]
-_PLOTTED = {"kid": "KID x100", "fid": "FID"}
+_PLOTTED = {"kid": "KID", "fid": "FID"}
 _PLOTTED_PAIRS = {"l1": "L1 to the truth, grey levels", "ssim": "SSIM to the truth"}
 _COLUMNS_OF_PANELS = 3
 _COLOURS = {"a2b": "tab:blue", "b2a": "tab:orange"}
@@ -34,15 +36,15 @@ def table(records, network):
     """The scores by one feature network, as a Markdown table that can be read as it is.
 
     Args:
-        records: dicts with `label`, `direction` and what `Evaluator.score` returned.
+        records: dicts with `label`, `direction` and what `Evaluator.score` returned; its `size` is a column.
         network: the name of the feature network.
     """
     values = [{**record["features"][network], **record.get("pairs", {})} for record in records]
     columns = [column for column in _COLUMNS if any(column[1] in value for value in values)]
-    rows = [["", "", *(title for title, *_ in columns)]]
+    rows = [["", "", "size", *(title for title, *_ in columns)]]
     for record, value in zip(records, values, strict=True):
         cells = [_number(value, *column[1:]) for column in columns]
-        rows.append([record["label"], _words(record["direction"]), *cells])
+        rows.append([record["label"], _words(record["direction"]), size_words(record["size"]), *cells])
     # Markdown has no table where the rule is empty under a column.
     widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(rows[0]))]
     lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
@@ -54,9 +56,17 @@ def markdown(records):
     """The tables of all feature networks, and what each cannot bear, as a Markdown page."""
     parts = []
     for name, scores in records[0]["features"].items():
-        lines = [f"Features: {name}. {scores['note']}", "", table(records, name), ""]
+        lines = [f"Features: {name}. {scores['note']} {_sizes(records)}", "", table(records, name), ""]
         parts.append("\n".join([*lines, *(f"- {line}" for line in warnings(records, name)), ""]))
     return "\n".join(parts)
+
+
+def _sizes(records):
+    """How the images of both kinds were compared."""
+    sizes = list(dict.fromkeys(size_words(record["size"]) for record in records))
+    if sizes == [size_words(None)]:
+        return "Translations of several sizes: each image in its own size, so compare with nothing of another size."
+    return f"Translations and real images at {', '.join(sizes)}."
 
 
 def _words(direction):
@@ -64,11 +74,11 @@ def _words(direction):
     return " to ".join(direction.upper().split("2"))
 
 
-def _number(values, name, error, factor, digits):
+def _number(values, name, error, digits):
     if name not in values:
         return ""
-    text = f"{factor * values[name]:.{digits}f}"
-    return f"{text} ± {factor * values[error]:.{digits}f}" if error else text
+    text = f"{values[name]:.{digits}f}"
+    return f"{text} ± {values[error]:.{digits}f}" if error else text
 
 
 def warnings(records, network):
@@ -91,7 +101,7 @@ def plot(records, held_out, path):
         for name, title in _PLOTTED.items()
     ]
     panels += [(title, _series(records, None, name)) for name, title in _PLOTTED_PAIRS.items()]
-    panels.append(("KID x100 of held-out images, in training", _held_out_series(held_out)))
+    panels.append(("KID of held-out images, in training", _held_out_series(held_out)))
     panels = [(title, series) for title, series in panels if series]
     columns = min(len(panels), _COLUMNS_OF_PANELS)
     rows = -(-len(panels) // columns)
@@ -122,9 +132,8 @@ def _series(records, network, name):
     found = {}
     for record in records:
         values = record.get("pairs", {}) if network is None else record["features"][network]
-        factor = 100 if name == "kid" else 1
         if name in values:
-            point = record["step"], factor * values[name], factor * values.get(f"{name}_error", 0.0)
+            point = record["step"], values[name], values.get(f"{name}_error", 0.0)
             found.setdefault((record["weights"], record["direction"]), []).append(point)
     return found
 
@@ -137,7 +146,7 @@ def _held_out_series(held_out):
         for name, (kind, direction) in names.items():
             if record.get(name) is not None:
                 key = "ema" if kind else "raw", direction
-                found.setdefault(key, []).append((record["step"], 100 * record[name], 0.0))
+                found.setdefault(key, []).append((record["step"], record[name], 0.0))
     return found
 
 

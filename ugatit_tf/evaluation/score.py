@@ -60,8 +60,9 @@ class Evaluator:
             generator: `ugatit_tf.models.Generator`, or a `tf.function` of one; None: images go untranslated.
 
         Returns:
-            dict: `images` and `reference`, the numbers of both; `features`, for each network's name what `measure`
-            gives; and of pairs `pairs`, the mean `l1` (grey levels), `psnr` (dB) and `ssim` to the truth.
+            dict: `images` and `reference`, the numbers of both; `size`, the height and width at which they were
+            compared; `features`, for each network's name what `measure` gives; and of pairs `pairs`, the mean `l1`
+            (grey levels), `psnr` (dB) and `ssim` to the truth.
         """
         source, target = DOMAINS[direction]
         batches = self._translations(self._paths[source], generator)
@@ -73,7 +74,8 @@ class Evaluator:
             network.name: measure(network, features, self._features(index, target), self._features(index, source))
             for index, (network, features) in enumerate(zip(self.networks, translated, strict=True))
         }
-        return _result(len(self._paths[source]), len(self._paths[target]), scores, distances_to_truth)
+        counts, size = (len(self._paths[source]), len(self._paths[target])), [self.size, self.size]
+        return _result(*counts, size, scores, distances_to_truth)
 
     def pictures(self, direction, count, generator=None):
         """The first translations (without a generator: the images themselves), uint8 [count, size, size, 3]."""
@@ -95,12 +97,16 @@ class Evaluator:
             def compute():
                 return collect([network], self._translations(paths))[0]
 
-            self._real[index, domain] = cached_features(network, paths, compute, f"{self.size} px, {self.fit}")
+            extra = f"{size_words([self.size, self.size])}, {self.fit}"
+            self._real[index, domain] = cached_features(network, paths, compute, extra)
         return self._real[index, domain]
 
 
 def score_folders(networks, translated, reference, paired=None):
-    """The scores of images that are there already, each in its own size.
+    """The scores of images that are there already.
+
+    Translations of one size are compared with real images resized to it, as `Evaluator` does: the same translations
+    get the same scores either way. Of several sizes, each image is taken in its own.
 
     Args:
         networks: list of `FeatureNetwork`.
@@ -108,20 +114,30 @@ def score_folders(networks, translated, reference, paired=None):
         paired: see `find_truths`.
 
     Returns:
-        As `Evaluator.score`; a truth is resized to the image.
+        As `Evaluator.score`; `size` is None where translations have several. A truth is resized to its image.
 
     Raises:
         ValueError: fewer than 4 images in either set, one that cannot be read; or see `find_truths`.
     """
     _check_counts({"translations": translated, "reference images": reference})
     truths = find_truths(translated, reference, paired) or ()
-    found = collect(networks, (images.decode(path)[None] for path in translated))
+    sizes = set()
+
+    def pictures():
+        for path in translated:
+            image = images.decode(path)
+            sizes.add(image.shape[:2])
+            yield image[None]
+
+    found = collect(networks, pictures())
+    size = list(*sizes) if len(sizes) == 1 else None
 
     def real(network):
         def compute():
-            return collect([network], (images.decode(path)[None] for path in reference))[0]
+            batches = (images.decode(path)[None] if size is None else _resized(path, size)[None] for path in reference)
+            return collect([network], batches)[0]
 
-        return cached_features(network, reference, compute, "own size")
+        return cached_features(network, reference, compute, size_words(size))
 
     scores = {
         network.name: measure(network, features, real(network))
@@ -130,9 +146,20 @@ def score_folders(networks, translated, reference, paired=None):
     distances_to_truth = []
     for path, truth in zip(translated, truths, strict=False):  # none where they are not paired
         image = images.decode(path)
-        expected = np.uint8(np.rint(pipeline.resize(images.decode(truth), image.shape[:2])))
-        distances_to_truth.append(_compare(image, expected))
-    return _result(len(translated), len(reference), scores, distances_to_truth)
+        distances_to_truth.append(_compare(image, _resized(truth, image.shape[:2])))
+    return _result(len(translated), len(reference), size, scores, distances_to_truth)
+
+
+def size_words(size):
+    """A result's `size` in words: `"64 px"`, `"64x96 px"` or `"own size"`."""
+    if size is None:
+        return "own size"
+    return f"{size[0]} px" if size[0] == size[1] else f"{size[0]}x{size[1]} px"
+
+
+def _resized(path, size):
+    """A file's image, uint8, rounded as `Evaluator` rounds."""
+    return images.to_uint8(pipeline.to_float(pipeline.resize(images.decode(path), size)))
 
 
 def measure(network, translated, reference, source=None):
@@ -236,8 +263,8 @@ def _compare(image, truth):
     return pairs.l1(image, truth), pairs.psnr(image, truth), pairs.ssim(image, truth)
 
 
-def _result(count, reference, scores, distances_to_truth):
-    result = {"images": count, "reference": reference, "features": scores}
+def _result(count, reference, size, scores, distances_to_truth):
+    result = {"images": count, "reference": reference, "size": size, "features": scores}
     if distances_to_truth:
         result["pairs"] = dict(zip(("l1", "psnr", "ssim"), np.mean(distances_to_truth, 0).tolist(), strict=True))
     return result

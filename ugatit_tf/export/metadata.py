@@ -3,7 +3,6 @@
 TFLite files carry it twice: as TFLITE_METADATA, the FlatBuffer that Android's tools show, and as JSON for all others.
 """
 
-import hashlib
 import json
 
 import flatbuffers
@@ -14,12 +13,8 @@ _RGB, _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 1, 2, 1  # enumerators of TFLi
 
 
 def weights_sha256(network):
-    """SHA-256 of a network's weights: of each variable's path and float32 values, in the order of the paths."""
-    digest = hashlib.sha256()
-    named = {variable.path.partition("/")[2]: variable for variable in network.variables}
-    for path in sorted(named):
-        digest.update(path.encode() + b"\0" + named[path].numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
+    """See `ugatit_tf.models.network.Network.weights_sha256`."""
+    return network.weights_sha256()
 
 
 def attach(content, description):

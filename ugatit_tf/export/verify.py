@@ -43,6 +43,7 @@ class Proof:
         own_levels: largest difference of the signature `uint8` to the same file's `float`, in grey levels.
         milliseconds: median time for an image, by number of threads; empty for files of weights.
         partitions: parts that XNNPACK, TFLite's fast kernels, took the graph in: 1 is the whole; None for other files.
+        images: which it was run on, in words; "" for files of weights.
     """
 
     file: str
@@ -53,6 +54,7 @@ class Proof:
     own_levels: int
     milliseconds: dict
     partitions: int | None
+    images: str = ""
 
     def faults(self):
         """What is beyond its bound, in words; empty if nothing is."""
@@ -169,14 +171,14 @@ def table(proofs):
     lines = [
         "| file | kind | MB | PSNR, dB | error, grey levels | "
         + " | ".join(f"ms, {threads} thread{'s' if threads > 1 else ''}" for threads in THREADS)
-        + " | partitions |",
-        "|" + "---|" * (6 + len(THREADS)),
+        + " | partitions | images |",
+        "|" + "---|" * (7 + len(THREADS)),
     ]
     for proof in proofs:
         times = " | ".join(f"{proof.milliseconds[threads]:.0f}" if proof.milliseconds else "" for threads in THREADS)
         partitions = "" if proof.partitions is None else proof.partitions
         lines.append(
             f"| {proof.file} | {proof.kind} | {proof.megabytes:.1f} | {proof.psnr:.1f} | {proof.levels} | {times} | "
-            f"{partitions} |"
+            f"{partitions} | {proof.images} |"
         )
     return "\n".join(lines)

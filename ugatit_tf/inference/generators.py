@@ -5,43 +5,58 @@ A TFLite file needs LiteRT alone; TensorFlow is imported for the others only.
 
 import json
 import pathlib
+import re
 
 import numpy as np
 
 from ugatit_tf import environment
 from ugatit_tf.data.images import to_uint8
 
+_DESCRIPTION = re.compile(rb'\{"label": ')  # the beginning of the JSON that `ugatit export` puts into a TFLite file
 
-def load_generator(path, direction="a2b", threads=2):
+
+def load_generator(path, direction=None, threads=2):
     """Load a generator.
 
     Args:
         path: of a TFLite file or SavedModel that `ugatit export` wrote (of a folder with versions the newest is taken),
             of a run, or of what `UGATIT.load` takes.
-        direction: `"a2b"` or `"b2a"`, which of a run's or checkpoint's generators; exports hold one.
+        direction: `"a2b"` or `"b2a"`, which of a run's or checkpoint's generators; exports hold one. None: a2b, or the
+            export's.
         threads: for TFLite.
 
     Returns:
         A function, uint8 [size, size, 3] to the translation, the same, and the heatmap, float32 [size/4, size/4], or
-        None where the file has none. Its attribute `size` is that of the images.
+        None where the file has none. Its attribute `size` is that of the images in training. If `any_size`, it takes
+        any height and width that are multiples of 4, at least 8.
 
     Raises:
         OSError: there is nothing at `path`.
-        ValueError: it is nothing that holds a generator, or is damaged.
+        ValueError: it is nothing that holds a generator, or is damaged, or an export of the other direction.
     """
     path = pathlib.Path(path)
     if path.suffix == ".tflite":
-        return _TFLite(path, threads)
+        return _TFLite(path, direction, threads)
     versions = [folder for folder in path.glob("*/") if folder.name.isdigit()] if path.is_dir() else []
     if versions:
         path = max(versions, key=lambda folder: int(folder.name))
     if (path / "saved_model.pb").is_file():
-        return _SavedModel(path)
-    return _Trained(path, direction)
+        return _SavedModel(path, direction)
+    return _Trained(path, direction or "a2b")
+
+
+def _check_direction(path, description, wanted):
+    """Refuse an export of the other direction; one that does not say its own is taken as it is."""
+    own = description.get("direction")
+    if None not in (own, wanted) and own != wanted:
+        raise ValueError(
+            f"{path} translates {own}, as its metadata says, not {wanted}: name the export for {wanted}, or leave the "
+            "direction out."
+        )
 
 
 class _TFLite:
-    def __init__(self, path, threads):
+    def __init__(self, path, direction, threads):
         from ai_edge_litert.interpreter import Interpreter
 
         content = path.read_bytes()
@@ -55,27 +70,48 @@ class _TFLite:
             raise ValueError(
                 f"{path} cannot be used: it is damaged, or was not written by ugatit export. LiteRT says: {error}"
             ) from error
+        description = _description(content)
+        _check_direction(path, description, direction)
         height, width = int(shape[1]), int(shape[2])
-        if height != width or height < 0:
-            sizes = "images of any size" if height < 0 else f"images of {height} x {width}"
+        model = description.get("model", {"img_size": 256, "light": True})  # what a file without a description may be
+        self.any_size = height < 0 and _takes_any_size(model)  # a full generator's file has no size, either
+        self.size = model["img_size"] if height < 0 else height
+        if height != width:
             raise ValueError(
-                f"{path} takes {sizes}: export one for squares, without --dynamic and with --size 256, say."
+                f"{path} takes images of {height} x {width}: export one for squares, with --size 256, say."
             )
-        self.size = height
 
     def __call__(self, image):
         results = self._runner(image=image[None])
         return results["image"][0], results["heatmap"][0, ..., 0] if "heatmap" in results else None
 
 
+def _description(content):
+    """What a TFLite file says of itself; nothing if it is not from `ugatit export`.
+
+    The JSON is found by its beginning: reading the file's tables needs more packages (see `ugatit_tf.export.metadata`).
+    """
+    for found in _DESCRIPTION.finditer(content):
+        try:
+            text = content[found.start() : found.start() + 65536].decode("utf-8", "replace")
+            return json.JSONDecoder().raw_decode(text)[0]
+        except ValueError:
+            continue
+    return {}
+
+
 class _SavedModel:
-    def __init__(self, path):
+    def __init__(self, path, direction):
         import tensorflow as tf
 
         try:
-            self.size = json.loads((path / "ugatit.json").read_text())["model"]["img_size"]
+            description = json.loads((path / "ugatit.json").read_text())
+            model = description["model"]
+            self.size = model["img_size"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} was not written by ugatit export: its ugatit.json cannot be read.") from error
+        _check_direction(path, description, direction)
+        self.any_size = _takes_any_size(model)
         self._model = tf.saved_model.load(str(path))  # kept: signatures do not keep their variables alive
         self._signature = self._model.signatures["heatmap"]
         self._constant = tf.constant
@@ -85,6 +121,12 @@ class _SavedModel:
         return results["image"].numpy()[0], results["heatmap"].numpy()[0, ..., 0]
 
 
+def _takes_any_size(model):
+    """Whether a generator has no `fixed_size`, by its `ModelConfig` as a dict, of which fields may be missing."""
+    free = model.get("architecture") == "cyclegan" or model.get("norm") in ("in", "ln", "gn")
+    return free or bool(model.get("light"))
+
+
 class _Trained:
     def __init__(self, path, direction):
         from ugatit_tf.ugatit import UGATIT
@@ -92,6 +134,7 @@ class _Trained:
         model = UGATIT.load(path)
         self.size = model.config.img_size
         self._generator = getattr(model, f"gen_{direction}")
+        self.any_size = self._generator.fixed_size is None
 
     def __call__(self, image):
         result, _, heatmap = self._generator(np.float32(image[None]) / np.float32(127.5) - 1, training=False)

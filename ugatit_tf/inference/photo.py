@@ -17,6 +17,7 @@ SUFFIXES = {**_JPEG, ".png": "PNG", ".webp": "WEBP"}  # others become PNG
 QUALITY = 95
 _EXIF, _MAKER_NOTE = 0x8769, 0x927C
 _LARGEST_JPEG_PROFILE = 255 * 65519  # bytes; of a larger one Pillow writes wrong numbers, and says nothing
+LONG_SIDE = 4  # of a photo that is translated as a whole: times the model's size in training, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +43,19 @@ class PhotoTranslator:
     """Translates photos of any size.
 
     Args:
-        generator: as `load_generator` gives it.
+        generator: as `load_generator` gives it, or `ugatit_tf.serving.generator.ServedGenerator`.
         detector: `faces.FaceDetector`, or None to translate photos as a whole.
         largest: translate the largest face of each photo, not every one.
         strength: 0 leaves a photo as it is, 1 shows the translation.
         heatmap: lay the colours of the heatmap over each translation: where the generator looked.
-        fit: how photos that are translated as a whole become squares, see `ugatit_tf.data.images.to_aspect`. What is
-            squeezed or padded is undone afterwards; of a cropped photo the middle is the result.
+        max_side: pixels of the longer side, at which a generator of any size sees a photo as a whole; None: `LONG_SIDE`
+            times its size in training. A smaller photo is not enlarged.
+        fit: how photos that are translated as a whole become squares of the generator's size, see
+            `ugatit_tf.data.images.to_aspect`; None: they keep their shape where the generator takes any size, else
+            "squeeze". What is squeezed or padded is undone afterwards; of a cropped photo the middle is the result.
     """
 
-    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False, fit="squeeze"):
+    def __init__(self, generator, detector, largest=False, strength=1.0, heatmap=False, max_side=None, fit=None):
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1; received {strength}.")
         self.generator = generator
@@ -59,7 +63,9 @@ class PhotoTranslator:
         self.largest = largest
         self.strength = strength
         self.heatmap = heatmap
-        self.fit = fit
+        self.max_side = max_side or LONG_SIDE * generator.size
+        self.own_shape = fit is None and getattr(generator, "any_size", False)
+        self.fit = fit or "squeeze"
 
     def __call__(self, photo):
         """Translate a `ugatit_tf.data.images.Photo`; returns a `Result`."""
@@ -77,25 +83,35 @@ class PhotoTranslator:
         if not good:
             return Result(None, [], refused, refused[0][1] if refused else "no_face", notes)
         for face in good:
-            self._translate(photo, face.square(), result, colours)
+            self._translate(photo, face.square(), result, colours, self.generator.size)
         return Result(result, good, refused, None, notes)
 
     def _translate_whole(self, photo, result, colours):
         """The pixels of the result, and notes."""
         height, width = photo.pixels.shape[:2]
+        if self.own_shape:
+            whole = Square.upright(0, 0, width, height)
+            self._translate(photo, whole, result, colours, self.whole_size(height, width), feather=0)
+            return result, ()
         left, top, across, along = fitted(width, height, self.fit)
-        self._translate(photo, Square.upright(left, top, across, along), result, colours, feather=0)
+        square = Square.upright(left, top, across, along)
+        self._translate(photo, square, result, colours, self.generator.size, feather=0)
         if self.fit == "crop":
             result = result[top : top + along, left : left + across]
         done = {"squeeze": "squeezed into a square and back", "crop": "the middle", "pad": "padded to a square and cut"}
         return result, (f"{width}x{height}: {done[self.fit]}",) * (width != height)
 
-    def _translate(self, photo, square, result, colours, **options):
-        image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, self.generator.size)))
+    def whole_size(self, height, width):
+        """(height, width) at which a generator of any size sees a photo as a whole."""
+        scale = min(1, self.max_side / max(height, width))
+        return tuple(max(8, round(side * scale / 4) * 4) for side in (height, width))  # what a generator takes
+
+    def _translate(self, photo, square, result, colours, size, **options):
+        image, heatmap = self.generator(colours.to_srgb(cut(photo.pixels, square, size)))
         if self.heatmap:
             if heatmap is None:
                 raise ValueError("This TFLite file gives no heatmap: export it anew, or leave the heatmap out.")
-            image = np.uint8(np.floor((image / 2 + colour_heatmap(heatmap, len(image)) / 2) + 0.5))
+            image = np.uint8(np.floor((image / 2 + colour_heatmap(heatmap, image.shape[:2]) / 2) + 0.5))
         paste(result[..., :3], square, colours.from_srgb(image), self.strength, **options)
 
 

@@ -32,6 +32,13 @@ class Square:
         """The rectangle with these edges."""
         return cls((left + width / 2, top + height / 2), (width / 2, 0.0), (0.0, height / 2))
 
+    def turned(self, quarters):
+        """The same rectangle, its own right turned clockwise by so many quarters of a circle."""
+        square = self
+        for _ in range(quarters % 4):
+            square = Square(square.centre, square.down, (-square.right[0], -square.right[1]))
+        return square
+
     @property
     def sides(self):
         """Width and height."""
@@ -60,15 +67,16 @@ def cut(pixels, square, size):
     Args:
         pixels: uint8 [H, W, C].
         square: `Square`.
-        size: of the result.
+        size: of the result, one int or (height, width).
 
     Returns:
-        uint8 [size, size, C].
+        uint8 [height, width, C].
     """
-    steps = (2 * np.arange(size) + 1) / size - 1
-    x, y = square.points(steps[None, :], steps[:, None])
+    height, width = (size, size) if isinstance(size, int) else size
+    across, along = ((2 * np.arange(count) + 1) / count - 1 for count in (width, height))
+    x, y = square.points(across[None, :], along[:, None])
     left, right, top, bottom = square.box(pixels.shape[1], pixels.shape[0])
-    blocks = [max(1, int(side / size)) for side in square.sides]
+    blocks = [max(1, int(side / count)) for side, count in zip(square.sides, (width, height), strict=True)]
     return _round(
         _sample(_reduce(pixels[top:bottom, left:right], *blocks), (x - left) / blocks[0], (y - top) / blocks[1])
     )
@@ -80,12 +88,12 @@ def paste(pixels, square, image, strength=1.0, feather=FEATHER):
     Args:
         pixels: uint8 [H, W, C], changed.
         square: `Square`.
-        image: uint8 [N, N, C].
+        image: uint8 [h, w, C].
         strength: 0 leaves the photo, 1 shows the image.
         feather: see `FEATHER`; 0 for a hard edge.
     """
-    size = len(image)
-    blocks = [max(1, int(size / side)) for side in square.sides]
+    height, width = image.shape[:2]
+    blocks = [max(1, int(count / side)) for side, count in zip(square.sides, (width, height), strict=True)]
     reduced = _reduce(image, *blocks)
     left, right, top, bottom = square.box(pixels.shape[1], pixels.shape[0])
     x = np.arange(left, right) + 0.5 - square.centre[0]
@@ -100,7 +108,7 @@ def paste(pixels, square, image, strength=1.0, feather=FEATHER):
             mask = fade * fade * (3 - 2 * fade)
         else:
             mask = (np.maximum(abs(across), abs(along)) <= 1).astype(float)
-        new = _sample(reduced, (across + 1) / 2 * size / blocks[0], (along + 1) / 2 * size / blocks[1])
+        new = _sample(reduced, (across + 1) / 2 * width / blocks[0], (along + 1) / 2 * height / blocks[1])
         old = pixels[rows, left:right]
         pixels[rows, left:right] = _round(old + strength * mask[..., None] * (new - old))
 

@@ -41,11 +41,26 @@ nav a { margin-right: 1rem; }
 a { color: inherit; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
 figure { margin: 0; overflow: hidden; border: 1px solid var(--line); border-radius: .6rem; background: var(--card); }
-figure a { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+figure a, .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
 figure a:focus-visible { outline: 3px solid Highlight; outline-offset: -3px; }
 figure:hover { border-color: var(--soft); }
 img { display: block; width: 100%; height: auto; }
 figcaption { padding: .4rem .7rem; font-size: .85rem; overflow-wrap: anywhere; }
+dialog { width: min(96vw, 80rem); max-height: 96vh; padding: 0; border: 1px solid var(--line); border-radius: .6rem;
+  background: var(--back); color: var(--text); }
+dialog::backdrop { background: #000b; }
+#bar { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; padding: .6rem .8rem;
+  background: var(--back); border-bottom: 1px solid var(--line); }
+#bar p { flex: 1 1 10rem; margin: 0; overflow-wrap: anywhere; }
+#bar button { min-height: 2.5rem; padding: .3rem .9rem; border: 1px solid var(--line); border-radius: .5rem;
+  background: var(--card); color: inherit; font: inherit; cursor: pointer; }
+#bar button:hover { border-color: var(--soft); }
+#shown { display: grid; gap: .8rem; padding: .8rem; }
+.pair img { max-height: 70vh; object-fit: contain; }
+@media (max-width: 40rem) {
+  .pair { grid-template-columns: 1fr; }
+  #bar p { flex-basis: 100%; }
+}
 </style>
 </head>
 <body>
@@ -55,13 +70,70 @@ figcaption { padding: .4rem .7rem; font-size: .85rem; overflow-wrap: anywhere; }
 <nav><a href="#a2b">A to B</a><a href="#b2a">B to A</a></nav>
 </header>
 $sections
+<dialog id="view" aria-labelledby="name">
+<div id="bar">
+<p id="name"></p>
+<button type="button" id="previous">&lsaquo; Previous</button>
+<button type="button" id="next">Next &rsaquo;</button>
+<button type="button" id="close">Close</button>
+</div>
+<div id="shown"></div>
+</dialog>
+<script>
+const find = (id) => document.getElementById(id);
+const view = find("view"), links = [...document.querySelectorAll(".grid a")];
+let at = 0;
+
+function picture(source, words, caption) {
+  const figure = document.createElement("figure"), image = document.createElement("img");
+  image.src = source;
+  image.alt = words;
+  figure.append(image, Object.assign(document.createElement("figcaption"), { textContent: caption }));
+  return figure;
+}
+
+function show(index) {
+  at = (index + links.length) % links.length;
+  const link = links[at], [input, output] = link.querySelectorAll("img");
+  const name = link.parentNode.querySelector("figcaption").textContent;
+  const direction = link.closest("section").querySelector("h2").firstChild.textContent.trim();
+  find("name").textContent = direction + ": " + name + " (" + (at + 1) + " of " + links.length + ")";
+  const pair = document.createElement("div");
+  pair.className = "pair";
+  pair.append(picture(input.src, input.alt, "Input"), picture(output.src, output.alt, "Translation"));
+  find("shown").replaceChildren(pair, picture(link.href, "Sheet of " + name, "Heatmaps, identity and cycle"));
+  view.scrollTop = 0;
+}
+
+links.forEach((link, index) => {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || !view.showModal) return; // the sheet's own tab, as links do
+    event.preventDefault();
+    show(index);
+    view.showModal();
+  });
+});
+const keys = {
+  ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1), Home: () => show(0), End: () => show(-1),
+};
+view.addEventListener("keydown", (event) => {
+  if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  keys[event.key]();
+});
+view.addEventListener("click", (event) => event.target === view && view.close()); // beside the view
+view.addEventListener("close", () => links[at].focus());
+find("previous").onclick = keys.ArrowLeft;
+find("next").onclick = keys.ArrowRight;
+find("close").onclick = () => view.close();
+</script>
 </body>
 </html>
 """
 )
 
 _CARD = string.Template(
-    """<figure><a href="$sheet" title="Show the sheet of $name">
+    """<figure><a href="$sheet" title="Enlarge $name">
 <img src="$input" alt="Input $name" width="$width" height="$height" loading="lazy">
 <img src="$output" alt="Translation of $name" width="$width" height="$height" loading="lazy">
 </a><figcaption>$name</figcaption></figure>"""
@@ -215,6 +287,8 @@ def translate_folders(gen_a2b, gen_b2a, batches_a, batches_b, out_dir, title, so
                         width=column.shape[2],
                     )
                 )
-    summary = "Left the input, right its translation. Click a pair for its heatmaps, identity and cycle."
+    summary = (
+        "Left the input, right its translation. Click a pair to enlarge it, with its heatmaps, identity and cycle."
+    )
     _write_page(out_dir, title, cards, summary)
     return {direction: len(items) for direction, items in cards.items()}

@@ -6,6 +6,7 @@ from keras import ops
 from ugatit_tf.layers.statistics import mix_norms
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class AdaIN(keras.layers.Layer):
     """`gamma * IN(x) + beta`, with gamma and beta given: AdaLIN with rho fixed at 1.
 

@@ -6,6 +6,7 @@ from keras import ops
 from ugatit_tf.layers.statistics import clip_rho, mix_norms
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class AdaLIN(keras.layers.Layer):
     """`gamma * (rho * IN(x) + (1 - rho) * LN(x)) + beta`, with gamma and beta given by the attention map.
 

@@ -13,6 +13,7 @@ class _Float32Dense(keras.layers.Dense):
         return super().add_weight(*args, autocast=False, **kwargs)
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class CAM(keras.layers.Layer):
     """Attention by an auxiliary classifier on the pooled map.
 

@@ -8,6 +8,7 @@ from keras import ops
 from ugatit_tf.layers.statistics import centre, scale_shift
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class GroupNorm(keras.layers.Layer):
     """Normalises groups of neighbouring channels of each image to mean 0 and variance 1; gamma and beta are weights.
 

@@ -6,6 +6,7 @@ from keras import ops
 from ugatit_tf.layers.statistics import centre, scale_shift
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class InstanceNorm(keras.layers.Layer):
     """Normalises each channel of each image to mean 0 and variance 1.
 

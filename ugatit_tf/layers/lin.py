@@ -5,6 +5,7 @@ import keras
 from ugatit_tf.layers.statistics import clip_rho, mix_norms
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class LIN(keras.layers.Layer):
     """`gamma * (rho * IN(x) + (1 - rho) * LN(x)) + beta`, with gamma (1), beta (0) and rho (0 at first) as weights.
 

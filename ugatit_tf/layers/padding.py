@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class ReflectPad2D(keras.layers.Layer):
     """Pads height and width by reflection.
 

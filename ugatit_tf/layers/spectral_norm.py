@@ -65,6 +65,7 @@ class _SpectralNorm(keras.layers.Layer):
         return {**super().get_config(), "use_bias": self.use_bias}
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class SpectralNormConv2D(_SpectralNorm):
     """Convolution without padding, with a spectrally normalised kernel.
 
@@ -123,6 +124,7 @@ class SpectralNormConv2D(_SpectralNorm):
         }
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class SpectralNormDense(_SpectralNorm):
     """Dense layer with a spectrally normalised kernel, always in float32: it makes CAM logits.
 

@@ -8,6 +8,7 @@ from ugatit_tf.layers.padding import ReflectPad2D
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))  # of an output row and column
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class UpsampleConv2D(keras.layers.Layer):
     """Nearest upsampling by 2, reflection padding by 1 and a 3x3 convolution, as four 2x2 phase convolutions.
 

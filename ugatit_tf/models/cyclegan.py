@@ -6,23 +6,29 @@ from keras import ops
 from ugatit_tf.layers import InstanceNorm, ReflectPad2D
 from ugatit_tf.layers.cam import heatmap_of
 from ugatit_tf.models.discriminator import leaky_relu
-from ugatit_tf.models.network import Block, Network, check_size
+from ugatit_tf.models.network import Network, check_images, check_size
 
 
-def _norm(relu, name):
+def _norm(relu, name, **kwargs):
     """Instance norm without weights, which the flavor `"pytorch"` has."""
-    return InstanceNorm("pytorch", relu, name=name)
+    return InstanceNorm("pytorch", relu, name=name, **kwargs)
 
 
-class _ResBlock(Block):
+@keras.saving.register_keras_serializable("ugatit_tf")
+class _ResBlock(keras.layers.Layer):
     """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
-        self.pad = ReflectPad2D(1, name="pad")
-        self.convs = [keras.layers.Conv2D(filters, 3, name=f"conv_{i}") for i in range(2)]
-        self.norms = [_norm(relu=i == 0, name=f"norm_{i}") for i in range(2)]
+        own = {"dtype": self.dtype_policy}
+        self.pad = ReflectPad2D(1, name="pad", **own)
+        self.convs = [keras.layers.Conv2D(filters, 3, name=f"conv_{i}", **own) for i in range(2)]
+        self.norms = [_norm(relu=i == 0, name=f"norm_{i}", **own) for i in range(2)]
+
+    def build(self, x_shape):
+        for layer in (*self.convs, *self.norms):
+            layer.build(x_shape)
 
     def call(self, x):
         y = x
@@ -34,6 +40,7 @@ class _ResBlock(Block):
         return {**super().get_config(), "filters": self.filters}
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class ResNetGenerator(Network):
     """Translates images of one domain into the other.
 
@@ -49,12 +56,10 @@ class ResNetGenerator(Network):
         behind the residual blocks [N, H/4, W/4, 1]; float32.
 
     Raises:
-        ValueError: the images have a size that this generator cannot take.
+        ValueError: the images have no batch axis, another type or range, or a size that this generator cannot take.
 
     Reference: Zhu et al., arXiv:1703.10593, appendix 7.2; `ResnetGenerator` of junyanz/pytorch-CycleGAN-and-pix2pix.
     """
-
-    fixed_size = None
 
     def __init__(self, ch=64, n_res=9, img_size=256, seed=0, name="generator", **kwargs):
         super().__init__("tf1", seed, name=name, **kwargs)  # whose initial weights are CycleGAN's too
@@ -78,9 +83,11 @@ class ResNetGenerator(Network):
         self.finish(16)
 
     def get_config(self):
-        return {"ch": self.ch, "n_res": self.n_res, "img_size": self.img_size, "seed": self.seed, "name": self.name}
+        own = {"ch": self.ch, "n_res": self.n_res, "img_size": self.img_size, "seed": self.seed}
+        return {**super().get_config(), **own}
 
     def call(self, images, training=False):
+        check_images(images)
         check_size(images.shape)
         x = ops.cast(images, self.compute_dtype)
         run = self.runner(training)
@@ -104,6 +111,7 @@ class ResNetGenerator(Network):
         return ops.tanh(ops.cast(x, "float32"))
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class PatchGAN(Network):
     """Judges patches of 70x70 pixels: whether they belong to a domain.
 
@@ -135,9 +143,10 @@ class PatchGAN(Network):
         self.finish(24)
 
     def get_config(self):
-        return {"ch": self.ch, "seed": self.seed, "name": self.name}
+        return {**super().get_config(), "ch": self.ch, "seed": self.seed}
 
     def call(self, images, training=False):
+        check_images(images)
         x = ops.cast(images, self.compute_dtype)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = conv(self.pad(x))

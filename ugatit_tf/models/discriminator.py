@@ -5,9 +5,10 @@ from keras import ops
 
 from ugatit_tf.layers import CAM, ReflectPad2D, SpectralNormConv2D
 from ugatit_tf.layers.cam import heatmap_of
-from ugatit_tf.models.network import Network
+from ugatit_tf.models.network import Network, check_images
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class Discriminator(Network):
     """Judges whether images belong to a domain.
 
@@ -26,7 +27,7 @@ class Discriminator(Network):
         In `tf1` h = h' = H / 2^levels; in `pytorch` each of the last two convolutions takes one row and column off.
 
     Raises:
-        ValueError: the images are too small for this many levels.
+        ValueError: the images have no batch axis, another type or range, or are too small for this many levels.
 
     Reference: paper, section 2.1.2; `discriminator_global`, `discriminator_local` (TF1), `Discriminator` (PyTorch).
     """
@@ -50,13 +51,13 @@ class Discriminator(Network):
 
     def get_config(self):
         return {
+            **super().get_config(),
             "flavor": self.flavor,
             "ch": self.ch,
             "levels": self.levels,
             "sn": self.sn,
             "cam": self.cam is not None,
             "seed": self.seed,
-            "name": self.name,
         }
 
     def _conv(self, filters, strides, use_bias=True, name=None):
@@ -64,6 +65,7 @@ class Discriminator(Network):
         return conv(filters, 4, strides=strides, use_bias=use_bias, name=name)
 
     def call(self, images, training=False):
+        check_images(images)
         self._check_size(images.shape)
         update = {"update": training} if self.sn else {}
         x = ops.cast(images, self.compute_dtype)

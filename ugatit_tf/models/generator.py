@@ -5,12 +5,12 @@ from keras import ops
 
 from ugatit_tf.layers import CAM, LIN, AdaIN, AdaLIN, GroupNorm, InstanceNorm, ReflectPad2D, UpsampleConv2D
 from ugatit_tf.layers.cam import heatmap_of
-from ugatit_tf.models.network import FLOAT32, Block, Network, check_size
+from ugatit_tf.models.network import FLOAT32, Network, check_images, check_size
 
 ADAPTIVE = ("adalin", "adain")
 
 
-def decoder_norm(kind, flavor, smoothing=True, relu=False, adaptive=True, name=None):
+def decoder_norm(kind, flavor, smoothing=True, relu=False, adaptive=True, **kwargs):
     """A norm of the decoder: AdaLIN, or what an ablation has in its place (paper, section 4.3).
 
     Args:
@@ -18,19 +18,21 @@ def decoder_norm(kind, flavor, smoothing=True, relu=False, adaptive=True, name=N
         flavor, smoothing, relu: see `AdaLIN`.
         adaptive: whether gamma and beta can be given, as to residual blocks. Upsampling has LIN for AdaLIN, and
             instance norm for AdaIN.
+        kwargs: `name` and `dtype` of the layer.
     """
     if adaptive and kind == "adalin":
-        return AdaLIN(flavor, smoothing and flavor == "tf1", relu, name=name)
+        return AdaLIN(flavor, smoothing and flavor == "tf1", relu, **kwargs)
     if adaptive and kind == "adain":
-        return AdaIN(flavor, relu, name=name)
+        return AdaIN(flavor, relu, **kwargs)
     if kind == "adalin":
-        return LIN(flavor, relu, name=name)
+        return LIN(flavor, relu, **kwargs)
     if kind in ("adain", "in"):
-        return InstanceNorm("tf1", relu, by_rows=flavor == "pytorch", name=name)
-    return GroupNorm(1 if kind == "ln" else 32, relu, by_rows=flavor == "pytorch", name=name)
+        return InstanceNorm("tf1", relu, by_rows=flavor == "pytorch", **kwargs)
+    return GroupNorm(1 if kind == "ln" else 32, relu, by_rows=flavor == "pytorch", **kwargs)
 
 
-class ConvNorm(Block):
+@keras.saving.register_keras_serializable("ugatit_tf")
+class ConvNorm(keras.layers.Layer):
     """Reflection padding, convolution, instance norm and, with `relu`, ReLU. [N, H, W, C] to [N, H/s, W/s, filters]."""
 
     def __init__(self, filters, kernel_size, strides=1, flavor="tf1", relu=True, **kwargs):
@@ -42,9 +44,14 @@ class ConvNorm(Block):
         self.relu = relu
         pad = kernel_size // 2
         # With stride 2 the last row and column of a pad of 1 on an even size are never read.
-        self.pad = ReflectPad2D(pad, pad - strides + 1, name="pad")
-        self.conv = keras.layers.Conv2D(filters, kernel_size, strides, use_bias=flavor == "tf1", name="conv")
-        self.norm = InstanceNorm(flavor, relu, name="norm")
+        own = {"dtype": self.dtype_policy}
+        self.pad = ReflectPad2D(pad, pad - strides + 1, name="pad", **own)
+        self.conv = keras.layers.Conv2D(filters, kernel_size, strides, use_bias=flavor == "tf1", name="conv", **own)
+        self.norm = InstanceNorm(flavor, relu, name="norm", **own)
+
+    def build(self, x_shape):
+        self.conv.build(x_shape)
+        self.norm.build((*x_shape[:-1], self.filters))
 
     def call(self, x):
         return self.norm(self.conv(self.pad(x)))
@@ -54,15 +61,21 @@ class ConvNorm(Block):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-class ResBlock(Block):
+@keras.saving.register_keras_serializable("ugatit_tf")
+class ResBlock(keras.layers.Layer):
     """`x + f(x)` with two 3x3 convolutions and instance norms. [N, H, W, C] to the same."""
 
     def __init__(self, filters, flavor="tf1", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.flavor = flavor
-        self.first = ConvNorm(filters, 3, flavor=flavor, name="first")
-        self.second = ConvNorm(filters, 3, flavor=flavor, relu=False, name="second")
+        own = {"flavor": flavor, "dtype": self.dtype_policy}
+        self.first = ConvNorm(filters, 3, name="first", **own)
+        self.second = ConvNorm(filters, 3, relu=False, name="second", **own)
+
+    def build(self, x_shape):
+        self.first.build(x_shape)
+        self.second.build(x_shape)
 
     def call(self, x):
         return x + self.second(self.first(x))
@@ -71,7 +84,8 @@ class ResBlock(Block):
         return {**super().get_config(), "filters": self.filters, "flavor": self.flavor}
 
 
-class DecoderBlock(Block):
+@keras.saving.register_keras_serializable("ugatit_tf")
+class DecoderBlock(keras.layers.Layer):
     """`x + f(x)` with two 3x3 convolutions and two norms; AdaLINs (AdaINs) share one gamma and beta.
 
     Call:
@@ -85,12 +99,16 @@ class DecoderBlock(Block):
         self.flavor = flavor
         self.smoothing = smoothing
         self.norm = norm
-        tf1 = flavor == "tf1"
-        self.pad = ReflectPad2D(1, name="pad")
-        self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1")
-        self.norm1 = decoder_norm(norm, flavor, smoothing, relu=True, name="norm1")
-        self.conv2 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv2")
-        self.norm2 = decoder_norm(norm, flavor, smoothing, name="norm2")
+        tf1, own = flavor == "tf1", {"dtype": self.dtype_policy}
+        self.pad = ReflectPad2D(1, name="pad", **own)
+        self.conv1 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv1", **own)
+        self.norm1 = decoder_norm(norm, flavor, smoothing, relu=True, name="norm1", **own)
+        self.conv2 = keras.layers.Conv2D(filters, 3, use_bias=tf1, name="conv2", **own)
+        self.norm2 = decoder_norm(norm, flavor, smoothing, name="norm2", **own)
+
+    def build(self, x_shape, gamma_shape=None, beta_shape=None):
+        for layer in (self.conv1, self.norm1, self.conv2, self.norm2):
+            layer.build(x_shape)
 
     def call(self, x, gamma=None, beta=None):
         style = () if gamma is None else (gamma, beta)
@@ -102,6 +120,7 @@ class DecoderBlock(Block):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+@keras.saving.register_keras_serializable("ugatit_tf")
 class Generator(Network):
     """Translates images of one domain into the other.
 
@@ -122,7 +141,7 @@ class Generator(Network):
         Without CAM the logits are None, and the heatmap is that of the encoder's map.
 
     Raises:
-        ValueError: the images have a size that this generator cannot take.
+        ValueError: the images have no batch axis, another type or range, or a size that this generator cannot take.
 
     Reference: paper, section 2.1.1; `generator` (TF1), `ResnetGenerator` (PyTorch).
     """
@@ -180,6 +199,7 @@ class Generator(Network):
 
     def get_config(self):
         return {
+            **super().get_config(),
             "flavor": self.flavor,
             "light": self.light,
             "ch": self.ch,
@@ -189,10 +209,10 @@ class Generator(Network):
             "norm": self.norm,
             "cam": self.cam is not None,
             "seed": self.seed,
-            "name": self.name,
         }
 
     def call(self, images, training=False):
+        check_images(images)
         check_size(images.shape, self.fixed_size)
         run = self.runner(training)
         x = run(self._encode, ops.cast(images, self.compute_dtype))

@@ -28,12 +28,21 @@ from ugatit_tf.text import count
 Picture: TypeAlias = str | os.PathLike | bytes | np.ndarray
 _Answer = TypeVar("_Answer")
 
+MODEL = "ugatit_a2b"  # what `ugatit export` calls the model from A to B
 SIGNATURE = "encoded"
 TENSOR = "image_bytes"  # of the signature's input and output
+PIXELS = "heatmap"  # the signature that takes pixels of any size and gives the heatmap beside the image
 MAX_IMAGES = 8  # in a request
 MAX_BYTES = 16 * 2**20  # of PNG in a request, which base64 makes a third larger; one larger image is sent alone
 FIRST_DELAY = 0.5  # seconds; doubled at every further retry
 _WORDS = 300  # characters of a server's message that are shown
+
+# What people have at hand is often the address of one of TensorFlow Serving's own calls, in part or whole.
+_REST_PATH = re.compile(
+    r"(?P<prefix>.*?)/v1(?:/models(?:/(?P<model>[^/:]+)(?P<version>/versions/\d+|/labels/[^/:]+)?"
+    r"(?P<verb>:predict|/metadata)?)?)?/?",
+    re.IGNORECASE,
+)
 
 _CERTIFICATE = {"https": "SSL_CERT_FILE", "grpcs": "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}
 # gRPC's codes as the HTTP statuses that TensorFlow Serving's REST interface and proxies give for the same.
@@ -71,12 +80,12 @@ class ServingError(OSError):
         self.hopeless = hopeless
 
 
-def connect(server: str, model: str, **options: Any) -> "RestClient | GrpcClient":
+def connect(server: str, model: str | None = None, **options: Any) -> "RestClient | GrpcClient":
     """The client for a server's address: REST for http:// and https://, gRPC for grpc:// and grpcs://.
 
     Args:
         server: the address, such as `http://localhost:8501` or `grpc://localhost:8500`.
-        model: the model's name on the server, such as `ugatit_a2b`.
+        model: the model's name on the server; see `RestClient`.
         **options: `timeout`, `retries` and `headers`; see `RestClient`.
 
     Raises:
@@ -99,13 +108,13 @@ class _Client:
 
     schemes: tuple[str, ...] = ()
 
-    def __init__(self, url: str, model: str, timeout: float, retries: int, headers: Mapping[str, str] | None):
-        self.url = url
-        self.model = model
+    def __init__(self, url: str, model: str | None, timeout: float, retries: int, headers: Mapping[str, str] | None):
         self.timeout = timeout
         self.retries = retries
         self.headers = dict(headers or {})
         self._address = self._parse(url)
+        self.url = f"{self._address.scheme}://{self._address.netloc}{self._address.path.rstrip('/')}"
+        self.model = model = MODEL if model is None else model
         if not re.fullmatch(r"[^/:\s]+", model):
             raise ValueError(f"model must be a name without '/', ':' and spaces; received {model!r}.")
         if not timeout > 0:
@@ -152,6 +161,22 @@ class _Client:
             raise ValueError("images must be a list of images; received a single one. Give [image].")
         return [picture for batch in _batches(images) for picture in self._translate(batch)]
 
+    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run the model on one image, as it is: nothing is resized.
+
+        Args:
+            image: uint8 array [H,W,3]; a light model takes any multiples of 4, at least 8, a full one its own size.
+
+        Returns:
+            The translation, uint8 [H,W,3], and the heatmap, float32 [H/4,W/4]: where the generator looked.
+
+        Raises:
+            ValueError: it is no such array.
+            ServingError: the server did not translate it.
+        """
+        _check_pixels(image)
+        return self._retry(lambda: self._run(image))
+
     def server_status(self) -> dict[int, str]:
         """The versions of the model on the server and their states; `{1: "AVAILABLE"}` is ready for requests.
 
@@ -170,6 +195,9 @@ class _Client:
             raise self._malformed(f"an {error}") from error
 
     def _predict(self, batch: list[bytes]) -> list[bytes]:
+        raise NotImplementedError
+
+    def _run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
     def _status(self) -> dict[int, str]:
@@ -227,9 +255,11 @@ class RestClient(_Client):
     The environment's proxies are not used, and redirections are an error, so that headers go to nobody else.
 
     Args:
-        url: `http://HOST:PORT` or `https://HOST:PORT`; a path in it is put before the interface's own. With https the
-            server's certificate is checked; the environment's SSL_CERT_FILE names a certificate of your own.
-        model: the model's name on the server, such as `ugatit_a2b`.
+        url: `http://HOST:PORT` or `https://HOST:PORT`; a path in it is put before the interface's own. It may
+            also be the address of a call, `http://HOST:PORT/v1/models/NAME:predict`, or a part of that: the model is
+            NAME then, and with `/versions/3` or `/labels/stable` behind it that version. With https the server's
+            certificate is checked; the environment's SSL_CERT_FILE names a certificate of your own.
+        model: the model's name on the server; None: the one in the URL, else `ugatit_a2b`.
         timeout: seconds to wait for the connection, and for the answer.
         retries: how often a request is sent again that found no server or a failing one (HTTP 5xx), after 0.5, 1, 2, 4
             ... seconds. What the server refused (HTTP 4xx), and time-outs, are not repeated.
@@ -244,13 +274,34 @@ class RestClient(_Client):
     def __init__(
         self,
         url: str,
-        model: str,
+        model: str | None = None,
         timeout: float = 30.0,
         retries: int = 3,
         headers: Mapping[str, str] | None = None,
     ):
-        super().__init__(url, model, timeout, retries, headers)
-        self._path = f"{self._address.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
+        url, named, version = self._understand(url)
+        if None not in (model, named) and model != named:
+            raise ValueError(f"The address names the model {named!r}, and model says {model!r}: leave one of them out.")
+        super().__init__(url, model if named is None else named, timeout, retries, headers)
+        path = f"{self._address.path.rstrip('/')}/v1/models/{urllib.parse.quote(self.model, safe='')}"
+        self._path = path + version
+
+    @staticmethod
+    def _understand(url: str) -> tuple[str, str | None, str]:
+        """The server's own address in a URL, and the model and version (as a path) that it names."""
+        start, mark, rest = url.partition("://")
+        host, slash, path = rest.partition("/")
+        if not mark or "?" in rest or "#" in rest:
+            return url, None, ""  # which _parse refuses in words
+        if found := _REST_PATH.fullmatch(slash + path):
+            model = found["model"] and urllib.parse.unquote(found["model"])
+            return f"{start}://{host}{found['prefix']}", model, found["version"] or ""
+        if re.search(r"/v1/models\b", slash + path, re.IGNORECASE):
+            raise ValueError(
+                f"A server's address is http://HOST:PORT, or that of a call, http://HOST:PORT/v1/models/NAME:predict, "
+                f"where NAME may be followed by /versions/NUMBER or /labels/LABEL; received {url!r}."
+            )
+        return url, None, ""
 
     def _predict(self, batch: list[bytes]) -> list[bytes]:
         instances = [{"b64": base64.b64encode(png).decode()} for png in batch]
@@ -259,6 +310,15 @@ class RestClient(_Client):
             return [base64.b64decode(item["b64"], validate=True) for item in answer["predictions"]]
         except (LookupError, TypeError, ValueError) as error:
             raise self._malformed("without images in its predictions") from error
+
+    def _run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        message = {"signature_name": PIXELS, "instances": [image.tolist()]}
+        answer = self._exchange("POST", f"{self._path}:predict", message)
+        try:
+            (result,) = answer["predictions"]
+            return np.array(result["image"], np.uint8), np.array(result["heatmap"], np.float32)[..., 0]
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise self._malformed("without an image and a heatmap in its predictions") from error
 
     def _status(self) -> dict[int, str]:
         answer = self._exchange("GET", self._path)
@@ -319,7 +379,7 @@ class GrpcClient(_Client):
     def __init__(
         self,
         target: str,
-        model: str,
+        model: str | None = None,
         timeout: float = 30.0,
         retries: int = 3,
         headers: Mapping[str, str] | None = None,
@@ -329,6 +389,7 @@ class GrpcClient(_Client):
             raise ValueError(f"gRPC's address is {self._address.scheme}://HOST:PORT and no more; received {target!r}.")
         try:
             import grpc
+            import tensorflow
             from tensorflow.core.framework import types_pb2
             from tensorflow_serving.apis import (
                 get_model_status_pb2,
@@ -342,6 +403,7 @@ class GrpcClient(_Client):
                 "not."
             ) from error
         self._grpc = grpc
+        self._tensorflow = tensorflow
         self._string = types_pb2.DT_STRING
         self._messages = predict_pb2, get_model_status_pb2
         self._stubs = (
@@ -359,6 +421,18 @@ class GrpcClient(_Client):
         tensor.string_val.extend(batch)
         answer = self._call(lambda channel: self._stubs[0](channel).Predict, request)
         return list(answer.outputs[TENSOR].string_val)
+
+    def _run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        request = self._messages[0].PredictRequest()
+        request.model_spec.name = self.model
+        request.model_spec.signature_name = PIXELS
+        request.inputs["image"].CopyFrom(self._tensorflow.make_tensor_proto(image[None]))
+        answer = self._call(lambda channel: self._stubs[0](channel).Predict, request)
+        try:
+            image, heatmap = (self._tensorflow.make_ndarray(answer.outputs[name])[0] for name in ("image", "heatmap"))
+            return image, heatmap[..., 0]
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._malformed("without an image and a heatmap") from error
 
     def _status(self) -> dict[int, str]:
         request = self._messages[1].GetModelStatusRequest()
@@ -405,10 +479,14 @@ def _batches(images: Iterable[Picture]) -> Iterator[list[bytes]]:
         yield batch
 
 
+def _check_pixels(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"An image is a uint8 array [H,W,3]; received {image.dtype} {list(image.shape)}.")
+
+
 def _to_png(image: Picture) -> bytes:
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"An image is a uint8 array [H,W,3]; received {image.dtype} {list(image.shape)}.")
+        _check_pixels(image)
         pixels = image
     elif isinstance(image, str | os.PathLike | bytes | bytearray | memoryview):
         pixels = decode(image)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from ugatit_tf.config import TrainConfig
+from ugatit_tf.models.network import check_range
 from ugatit_tf.training.optimizer import Adam
 from ugatit_tf.training.pool import ImagePool
 from ugatit_tf.training.schedule import learning_rate
@@ -26,6 +27,8 @@ class Trainer:
     """
 
     def __init__(self, model, config=None):
+        if model.missing:
+            raise ValueError(f"A training needs all networks; this model lacks {', '.join(model.missing)}. Use --init.")
         self.model = model
         self.config = config = TrainConfig() if config is None else config
         self.strategy = tf.distribute.get_strategy()
@@ -76,7 +79,7 @@ class Trainer:
             `g_*_a` are the terms of images of domain A: judged by its discriminators, or given back by its cycle.
 
         Raises:
-            ValueError: images of another type or shape, or of two shapes; nothing has changed.
+            ValueError: images of another type, range or shape, or of two shapes; nothing has changed.
         """
         names, values = self.step_values(real_a, real_b)
         return dict(zip(names, tf.unstack(values), strict=True))
@@ -157,6 +160,7 @@ def _checked(real_a, real_b):
                 "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
                 f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
             )
+        check_range(images)
     return real_a, real_b
 
 

@@ -81,6 +81,27 @@ def require(arrays, name, path):
     return arrays[name]
 
 
+def names_of(known, there):
+    """Which networks a file is for: all, if it has any discriminator, else the generators that it has.
+
+    Args:
+        known: our name to the official one.
+        there: the official names that the file has entries of.
+
+    Returns:
+        A list of our names; empty if there is no generator.
+    """
+    generators = [ours for ours, official in known.items() if ours.startswith("gen") and official in there]
+    complete = any(official in there for ours, official in known.items() if ours.startswith("dis"))
+    return list(known) if complete else generators
+
+
+def deepest(found, overrides):
+    """The n_dis of a model without discriminators: the official 6, or what fits its images."""
+    size = {**dataclasses.asdict(ModelConfig()), **overrides, **found}["img_size"]
+    return max(4, min(ModelConfig().n_dis, (size // 3).bit_length()))
+
+
 def configured(found, overrides, path):
     """The `ModelConfig` of what the weights show and what is told beside them.
 

@@ -4,7 +4,17 @@ import re
 
 import numpy as np
 
-from ugatit_tf.weights.official import SAME, Entry, Layout, assign, configured, image_size_of, require
+from ugatit_tf.weights.official import (
+    SAME,
+    Entry,
+    Layout,
+    assign,
+    configured,
+    deepest,
+    image_size_of,
+    names_of,
+    require,
+)
 from ugatit_tf.weights.torch_file import read_torch_file
 from ugatit_tf.weights.torch_writer import write_torch_file
 
@@ -16,6 +26,7 @@ _NETWORKS = {
     "dis_local_a": "disLA",
     "dis_local_b": "disLB",
 }
+_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 _MATRIX = Layout(np.transpose, np.transpose)  # [out, in] and [in, out]
 _CONV_KERNEL = Layout(  # [out, in, h, w] and [h, w, in, out]
     lambda array: array.transpose(2, 3, 1, 0),
@@ -27,24 +38,34 @@ _VECTOR = Layout(lambda array: array.reshape(-1), lambda array: array.reshape(1,
 def load(path, build, **overrides):
     """Make the model that an official `.pt` holds.
 
+    Generators alone, or one of them, are taken too, and state dicts under another dict's key (`state_dict`, `model`).
+    Prefixes that wrappers put before names (`module.` of DataParallel, `_orig_mod.` of torch.compile) are left out.
+
     Args, Returns, Raises: as `ugatit_tf.weights.tf1.load`, with the path of the file.
     """
     arrays = {
-        f"{network}/{name}": array for network, state in read_torch_file(path).items() for name, array in state.items()
+        f"{network}/{_PREFIXES.sub('', name)}": array
+        for network, state in read_torch_file(path).items()
+        for name, array in state.items()
     }
-    ch = require(arrays, "genA2B/DownBlock.1.weight", path).shape[0]
-    mlp_inputs = require(arrays, "genA2B/FC.0.weight", path).shape[-1]
+    present = names_of(_NETWORKS, {name.partition("/")[0] for name in arrays})
+    generator = _NETWORKS[present[0]] if present else "genA2B"
+    ch = require(arrays, f"{generator}/DownBlock.1.weight", path).shape[0]
+    mlp_inputs = require(arrays, f"{generator}/FC.0.weight", path).shape[-1]
     n_convs = len([name for name in arrays if re.fullmatch(r"disGA/model\.\d+\.weight_orig", name)])
     config = {
         "flavor": "pytorch",
         "light": mlp_inputs == 4 * ch,
         "ch": ch,
-        "n_res": len([name for name in arrays if re.fullmatch(r"genA2B/UpBlock1_\d+\.conv1\.weight", name)]),
-        "n_dis": n_convs,  # n_dis - 1 stride-2 convolutions and the last one
+        "n_res": len([name for name in arrays if re.fullmatch(rf"{generator}/UpBlock1_\d+\.conv1\.weight", name)]),
     }
     if not config["light"]:
         config["img_size"] = image_size_of(mlp_inputs, 4 * ch, path)
-    networks = build(configured(config, overrides, path))
+    if len(present) > 2:
+        config["n_dis"] = n_convs  # n_dis - 1 stride-2 convolutions and the last one
+    else:
+        overrides = {"n_dis": deepest(config, overrides), **overrides}
+    networks = build(configured(config, overrides, path), present)
     assign(list(entries(networks)), arrays, path)
     return networks
 
@@ -64,8 +85,10 @@ def save(networks, path):
 
 
 def entries(networks):
-    """Every entry of an official `.pt`, as `network/name`, with its variable, in the official order."""
+    """Every entry of these networks, as an official `.pt` names and orders them (`network/name`), with its variable."""
     for ours, official in _NETWORKS.items():
+        if ours not in networks:
+            continue
         walk = _generator if ours.startswith("gen") else _discriminator
         for entry in walk(networks[ours]):
             yield Entry(f"{official}/{entry.name}", entry.variable, entry.layout)

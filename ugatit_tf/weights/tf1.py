@@ -4,9 +4,18 @@ import re
 
 import tensorflow as tf
 
-from ugatit_tf.weights.official import Entry, Layout, assign, configured, image_size_of, require
+from ugatit_tf.weights.official import Entry, Layout, assign, configured, deepest, image_size_of, names_of, require
 
 _NOT_WEIGHTS = re.compile(r"(/Adam(_\d+)?|^beta[12]_power(_\d+)?|^global_step)$")
+_NETWORKS = {
+    "gen_a2b": "generator_B",
+    "gen_b2a": "generator_A",
+    **{
+        f"dis_{depth}_{domain}": f"discriminator_{domain.upper()}/{depth}"
+        for domain in "ab"
+        for depth in ("global", "local")
+    },
+}
 _ROW = Layout(lambda array: array.reshape(-1), lambda array: array.reshape(1, -1))  # [1, C] and [C]
 
 
@@ -15,7 +24,7 @@ def load(path, build, **overrides):
 
     Args:
         path: prefix of the checkpoint, `.../UGATIT.model-100000`.
-        build: function of a `ModelConfig` that makes the dict of the six networks.
+        build: function of a `ModelConfig` and a list of names that makes the dict of these networks.
         overrides: what the weights cannot show, for example `smoothing=False`.
 
     Returns:
@@ -34,21 +43,25 @@ def load(path, build, **overrides):
             "complete."
         ) from error
 
-    first = require(arrays, "generator_B/conv/conv2d/kernel", path)
+    present = names_of(_NETWORKS, {scope for scope in _NETWORKS.values() if any(n.startswith(scope) for n in arrays)})
+    generator = _NETWORKS[present[0]] if present else "generator_B"
+    first = require(arrays, f"{generator}/conv/conv2d/kernel", path)
     ch = first.shape[-1]
-    mlp_inputs = require(arrays, "generator_B/MLP/linear_0/dense/kernel", path).shape[0]
+    mlp_inputs = require(arrays, f"{generator}/MLP/linear_0/dense/kernel", path).shape[0]
     n_global = _count(arrays, r"discriminator_A/global/conv_(\d+)/kernel")
     config = {
         "flavor": "tf1",
         "light": mlp_inputs == 4 * ch,
         "ch": ch,
-        "n_res": _count(arrays, r"generator_B/resblock_(\d+)/res1/conv_0/conv2d/kernel"),
-        "n_dis": n_global + 1,
-        "sn": "discriminator_A/global/conv_0/u" in arrays,
+        "n_res": _count(arrays, rf"{generator}/resblock_(\d+)/res1/conv_0/conv2d/kernel"),
     }
     if not config["light"]:
         config["img_size"] = image_size_of(mlp_inputs, 4 * ch, path)
-    networks = build(configured(config, overrides, path))
+    if len(present) > 2:
+        config |= {"n_dis": n_global + 1, "sn": "discriminator_A/global/conv_0/u" in arrays}
+    else:
+        overrides = {"n_dis": deepest(config, overrides), **overrides}
+    networks = build(configured(config, overrides, path), present)
     assign(list(entries(networks)), arrays, path)
     reset_v(networks)
     return networks
@@ -67,12 +80,10 @@ def reset_v(networks):
 
 
 def entries(networks):
-    """Every entry of a TF1 checkpoint with its variable."""
-    yield from _generator(networks["gen_a2b"], "generator_B")
-    yield from _generator(networks["gen_b2a"], "generator_A")
-    for domain in "ab":
-        for depth in ("global", "local"):
-            yield from _discriminator(networks[f"dis_{depth}_{domain}"], f"discriminator_{domain.upper()}/{depth}")
+    """Every entry of a TF1 checkpoint of these networks with its variable."""
+    for name, scope in _NETWORKS.items():
+        if name in networks:
+            yield from (_generator if name.startswith("gen") else _discriminator)(networks[name], scope)
 
 
 def _weights(layer, scope, *names):

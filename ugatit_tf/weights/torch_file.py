@@ -21,6 +21,8 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the first two pickles of the
 _PICKLE_LIMIT = 2**19  # bytes; an official checkpoint's pickle has 20 kB, but each byte may cost 70 of memory
 _AGAIN = "the file is truncated or damaged: download or copy it again"
 _RESAVE = "save only the networks' state dicts, `torch.save({'genA2B': genA2B.state_dict(), ...}, path)`"
+NETWORKS = ("genA2B", "genB2A", "disGA", "disGB", "disLA", "disLB")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "networks", "params")
 _NOT_TORCH = (
     (b"version https://git-lfs", "a git-lfs pointer and not the file itself: run `git lfs pull`"),
     (b"<", "a web page (HTML or XML) and not a checkpoint: download the file itself"),
@@ -285,6 +287,37 @@ def _to_array(tensor, content, order, room):
     return view.astype(dtype.loaded, order="C")
 
 
+def _unwrap(value):
+    """The dict of state dicts, without the dicts around it and what training programs save beside the networks."""
+    value = _inside(value, lambda inner: not any(name in inner for name in NETWORKS))
+    if any(name in value for name in NETWORKS):
+        return {
+            name: _inside(state) if name in NETWORKS else state
+            for name, state in value.items()
+            if name in NETWORKS or _is_state(state)
+        }
+    if value and _is_state(value):
+        raise ValueError(
+            f"its entry {next(iter(value))!r:.200} is a tensor, not a state dict, and nothing says which network it is "
+            "of: save it again as `torch.save({'genA2B': state}, path)`, or with genB2A for the generator from B to A"
+        )
+    return value
+
+
+def _is_state(value):
+    return type(value) is dict and all(type(tensor) is _Tensor for tensor in value.values())
+
+
+def _inside(value, more=lambda inner: True):
+    """What is under a wrapping key; a few levels, for a hostile file can have a dict inside itself."""
+    for _ in range(4):
+        inner = [value[key] for key in _WRAPPERS if type(value.get(key)) is dict] if type(value) is dict else ()
+        if not inner or not more(value):
+            break
+        value = inner[0]
+    return value
+
+
 def _read(data):
     start = data[:32]
     for prefix, what in _NOT_TORCH:
@@ -301,6 +334,7 @@ def _read(data):
 
     if type(value) is not dict:
         raise ValueError(f"it holds {_kind(value)}, not a dict of state dicts; {_RESAVE}")
+    value = _unwrap(value)
     arrays, room = {}, 4 * len(data)  # bytes; tied weights and bfloat16 take more here than in the file
     for network, state in value.items():
         if type(state) is not dict:
@@ -330,7 +364,8 @@ def read_torch_file(path):
 
     Args:
         path: file with a dict of state dicts, name -> tensor; official names: genA2B, genB2A, disGA, disGB, disLA,
-            disLB.
+            disLB. They, or the tensors, may be under a key such as `state_dict` or `model`. Where a dict has official
+            names, its other entries (an epoch, an optimizer) are ignored.
 
     Returns:
         dict, name of the network -> dict, name of the tensor -> array, contiguous and with its own memory. Arrays have
