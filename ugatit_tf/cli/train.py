@@ -260,6 +260,7 @@ def _known_to_run(command, values):
     if run is None:
         return {}
     known = dataclasses.asdict(run)
+    known.pop("history")  # no flag
     known |= {**known.pop("model"), **known.pop("train"), **known.pop("data")}
     known = {_flag(name): value for name, value in known.items()}
     return {name: value for name, value in known.items() if not command.given(name)}
@@ -454,7 +455,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
             file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
-        print(f"All {trainer.steps} steps are done. For more, give the same command with a larger --epoch.")
+        print(f"All steps are done ({trainer.steps:,}). For more, give the same command with a larger --epoch.")
         return 0
     try:
         done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
