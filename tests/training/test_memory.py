@@ -197,6 +197,8 @@ FLAGS = ["--light", "--ch", "8", "--n_res", "1", "--n_dis", "4", "--img_size", "
 
 def test_a_dry_run_tells_the_memory_and_what_would_fit(monkeypatch, capsys):
     monkeypatch.setattr(room, "free_memory", lambda: 4 * GB)
+    monkeypatch.setattr("ugatit_tf.cli.train.check_dataset", lambda data, need: None)
+    monkeypatch.setattr("ugatit_tf.cli.train._time_steps", lambda run, workers: "")
     assert main(["train", "--dry_run", "--light"]) == 0
     told = capsys.readouterr().out
     assert "Memory of one step: about 4.9 GB (TensorFlow " in told
