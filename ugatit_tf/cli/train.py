@@ -90,7 +90,7 @@ def make_command():
         "dry_run",
         False,
         "Check the flags and the dataset, print the configuration, the number of weights, the predicted memory of a step "
-        "and the time of all steps (some are measured), and stop.",
+        "and the measured time of all, and stop.",
     )
 
     command.group("Model")
