@@ -89,8 +89,8 @@ def make_command():
     command.boolean(
         "dry_run",
         False,
-        "Check the flags and the dataset, print the configuration, the number of weights, the predicted memory of a step "
-        "and the measured time of all, and stop.",
+        "Check the flags and the dataset, print the configuration, the number of weights, the predicted memory of a "
+        "step and the measured time of all, and stop.",
     )
 
     command.group("Model")
