@@ -481,7 +481,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
             file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
-        print(f"All {trainer.steps} steps are done. For more, give the same command with a larger --epoch.")
+        print("All steps are done. For more, give the same command with a larger --epoch.")
         return 0
     try:
         done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
