@@ -459,6 +459,7 @@ def test_help_explains_every_flag(capsys):
 
 def test_images_of_any_size_are_brought_to_the_files_size(tmp_path):
     Image.new("RGB", (50, 30), "red").save(tmp_path / "x.png")
-    images = export._images([tmp_path / "x.png"], (16, 24))
-    assert (images.dtype, images.shape) == (np.uint8, (1, 16, 24, 3))
-    assert (images == [255, 0, 0]).all()
+    for fit in ("squeeze", "crop", "pad"):
+        images = export._images([tmp_path / "x.png"], (16, 24), fit)
+        assert (images.dtype, images.shape) == (np.uint8, (1, 16, 24, 3))
+        assert (images == [255, 0, 0]).all()
