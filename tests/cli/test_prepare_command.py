@@ -40,7 +40,7 @@ def test_two_runs_make_a_dataset(drawings, tmp_path, capfd):
     assert main(["prepare", *words, "--out", str(out)]) == 0
     told, errors = capfd.readouterr()
     assert told.splitlines() == [
-        f"2 photos, 1 pictures in {out}: 1 in trainA, 0 in testA.",
+        f"2 photos, 1 picture in {out}: 1 in trainA, 0 in testA.",
         f"Left out: 1 no_face (no face found). {out}/prepare_A.json tells which.",
     ]
     assert not [line for line in errors.splitlines() if line.startswith("ugatit")]
@@ -59,14 +59,14 @@ def test_two_runs_make_a_dataset(drawings, tmp_path, capfd):
 
     before = names(out)
     assert main(["prepare", *words, "--out", str(out)]) == 0
-    assert capfd.readouterr().out == f"All 2 photos were done before; {out}/prepare_A.json tells of each.\n"
+    assert capfd.readouterr().out == f"Done before: 2 photos; {out}/prepare_A.json tells of each.\n"
     face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other_side.png")
     assert main(["prepare", *words, "--out", str(out)]) == 1
     assert "1 of these 3 photos are new" in capfd.readouterr().err
     assert names(out) == before
     assert main(["prepare", *words, "--out", str(out), "--add", "--test=0"]) == 0
     told = capfd.readouterr().out
-    assert f"1 photos (2 more were done before), 1 new pictures in {out}: 1 in trainA, 0 in testA." in told
+    assert f"1 photo (2 more were done before), 1 new picture in {out}: 1 in trainA, 0 in testA." in told
     assert names(out) == sorted([*before, "trainA/other_side.png"])
 
 
@@ -152,7 +152,7 @@ def test_a_dataset_as_records(noise, tmp_path, capsys):
     told, errors = capsys.readouterr()
     assert told.splitlines() == [
         f"Checking the images of {noise} ...",
-        f"{out}: 44 trainA in 1 shards, 40 trainB in 1 shards, 2 testA.",
+        f"{out}: 44 trainA in 1 shard, 40 trainB in 1 shard, 2 testA.",
         f"Left out: 1 that cannot be read. {out}/manifest.json names them.",
         f"Train: ugatit train --dataset noise --data_dir {tmp_path}/big",
     ]

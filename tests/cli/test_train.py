@@ -394,7 +394,7 @@ def test_a_run_folder_in_use_is_refused(run, tmp_path, capsys):
         assert f"run is in use by process {os.getpid()} on " in capsys.readouterr().err
         assert (tmp_path / "run" / "config.json").read_bytes() == before
     assert main(["train", *run, *MODEL, "--epoch", "1"]) == 0
-    assert "All steps are done. For more, give the same command with a larger --epoch." in capsys.readouterr().out
+    assert "All steps are done (1). For more, give the same command with a larger --epoch." in capsys.readouterr().out
     assert not (tmp_path / "run" / "training.lock").exists()
 
 

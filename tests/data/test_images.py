@@ -701,7 +701,8 @@ def test_a_heic_without_the_package_names_the_extra(tmp_path, monkeypatch):
     assert [path.name for path in good] == ["a.png"]
     (line,) = images.describe_bad(bad)
     assert line.startswith(f"Left out: 5 files, {tmp_path}/0.heic for one: HEIC")
-    assert "pip install 'ugatit-tf[heif]'" in line
+    assert "pip install" in line
+    assert "[heif]" in line
     assert images.check_images(paths, tmp_path / "memory.json") == (paths, [])  # with it, all are looked at again
 
 

@@ -11,6 +11,7 @@ from ugatit_tf.cli.progress import Progress
 from ugatit_tf.cli.start import add_fit_flag, quiet
 from ugatit_tf.data.images import FOLDERS, describe_bad, describe_oblong, describe_several
 from ugatit_tf.serving.client import plain
+from ugatit_tf.text import count
 
 SUMMARY = """\
 Usage: ugatit prepare PHOTO|FOLDER|PATTERN ... --out dataset/NAME [flags]      (a dataset from photos)
@@ -85,13 +86,14 @@ def main(arguments):
     options = [values[name] for name in ("domain", "size", "test")]
     more = {"fit": values["fit"], "add": values["add"]}
     if not find_new(jobs, out, *options, values["whole"], **more):
-        print(f"All {len(jobs)} photos were done before; {plain(out)}/prepare_{values['domain']}.json tells of each.")
+        told = f"{plain(out)}/prepare_{values['domain']}.json tells of each"
+        print(f"Done before: {count(len(jobs), 'photo')}; {told}.")
         return 0
     detector = None if values["whole"] else _detector()
     show = Progress("Photos")
 
     def progress(number, pictures, total):
-        show(number, total, f", {pictures} pictures")
+        show(number, total, f", {count(pictures, 'picture')}")
 
     return _tell(prepare(jobs, out, *options, detector, progress, **more), out, values)
 
@@ -129,7 +131,7 @@ def _tell(report, out, values):
         lines += describe_oblong("Photos", sizes, values["fit"])
     for line in lines:
         print(line)
-    reasons = "; ".join(f"{count} {reason} ({REASONS[reason]})" for reason, count in report.left_out().items())
+    reasons = "; ".join(f"{number} {reason} ({REASONS[reason]})" for reason, number in report.left_out().items())
     if report.path is None:
         advice = "" if values["whole"] else " Give photos that show a face well, or --whole for drawings."
         return fail(f"Nothing usable, and nothing written. Photos: {report.photos}; left out: {reasons}.{advice}")
@@ -137,7 +139,8 @@ def _tell(report, out, values):
     before = f" ({report.done} more were done before)" if report.done else ""
     new = "new " if values["add"] else ""
     print(
-        f"{report.photos} photos{before}, {report.train + report.test} {new}pictures in {plain(out)}: "
+        f"{count(report.photos, 'photo')}{before}, "
+        f"{count(report.train + report.test, new + 'picture')} in {plain(out)}: "
         f"{report.train} in train{domain}, {report.test} in test{domain}."
     )
     if reasons:
@@ -171,7 +174,7 @@ def _write_records(command, values):
     for line in describe_bad(manifest.left_out):
         fail(plain(line))
     counts = [
-        f"{sum(shard.records for shard in shards)} {name} in {len(shards)} shards"
+        f"{sum(shard.records for shard in shards)} {name} in {count(len(shards), 'shard')}"
         for name, shards in manifest.train.items()
     ]
     counts += [f"{len(images)} {name}" for name, images in manifest.test.items() if images]

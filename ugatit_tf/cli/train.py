@@ -260,6 +260,7 @@ def _known_to_run(command, values):
     if run is None:
         return {}
     known = dataclasses.asdict(run)
+    known.pop("history")  # no flag
     known |= {**known.pop("model"), **known.pop("train"), **known.pop("data")}
     known = {_flag(name): value for name, value in known.items()}
     return {name: value for name, value in known.items() if not command.given(name)}
@@ -481,7 +482,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
             file.write(run.to_json().encode() + b"\n")
     print(f"Run folder: {run_dir}", flush=True)
     if trainer.steps >= run.train.total_steps:
-        print("All steps are done. For more, give the same command with a larger --epoch.")
+        print(f"All steps are done ({trainer.steps:,}). For more, give the same command with a larger --epoch.")
         return 0
     try:
         done = _fit(run, run_dir, workers, trainer, store, dataset, held_out)
@@ -491,7 +492,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
     workers.everyones(0)  # none leaves, with success, before the chief has saved
     if done:
         print(f"Done. Sheets: {run_dir / run.sample_dir}. Test images: the same command with --phase test.")
-        print(f"Scores: ugatit evaluate {run_dir}.")
+        print(f"Scores: ugatit evaluate {run_dir} --features random (or inception, which is fetched once).")
     else:
         print(f"Stopped at step {trainer.steps} and saved. The same command goes on from there.")
     return 0

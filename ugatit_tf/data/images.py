@@ -29,6 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from ugatit_tf import environment
 from ugatit_tf.config import FITS
 from ugatit_tf.data import colours
 
@@ -204,7 +205,7 @@ def _open_heif(file):
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        raise _RefusedError("HEIC, which needs another package: pip install 'ugatit-tf[heif]'") from error
+        raise _RefusedError(f"HEIC, which needs another package: {environment.install_hint('heif')}") from error
     return HeifImageFile(file)
 
 
