@@ -83,8 +83,8 @@ def test_the_proof_is_written_as_a_table_and_as_json(exported):
     assert head == {"program": f"ugatit-tf {ugatit_tf.__version__}", "checkpoint": str(checkpoint), "step": 1}
     assert whole["command"].startswith(f"ugatit export --checkpoint {exported} --formats ")
     lines = (out / "export.md").read_text().splitlines()
-    assert len(lines) == 2 + len(proofs)
-    assert lines[2].endswith("| 1 of testB |")
+    assert [line.split()[1] for line in lines[2 : 2 + len(proofs)]] == [proof["file"] for proof in proofs]
+    assert "Tried on 1 of testB, 1 of testA." in lines
 
 
 def test_the_files_know_what_they_are(exported):
@@ -459,6 +459,7 @@ def test_help_explains_every_flag(capsys):
 
 def test_images_of_any_size_are_brought_to_the_files_size(tmp_path):
     Image.new("RGB", (50, 30), "red").save(tmp_path / "x.png")
-    images = export._images([tmp_path / "x.png"], (16, 24))
-    assert (images.dtype, images.shape) == (np.uint8, (1, 16, 24, 3))
-    assert (images == [255, 0, 0]).all()
+    for fit in ("squeeze", "crop", "pad"):
+        images = export._images([tmp_path / "x.png"], (16, 24), fit)
+        assert (images.dtype, images.shape) == (np.uint8, (1, 16, 24, 3))
+        assert (images == [255, 0, 0]).all()

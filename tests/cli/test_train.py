@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,7 @@ def test_dry_run_prints_the_configuration_and_checks_the_dataset(run, tmp_path, 
     assert config["train"]["iteration"] == 7
     assert "gen_a2b" in rest
     assert f"Dataset {tmp_path / 'cats'}: 1 trainA, 1 trainB, 1 testA, 1 testB" in rest
+    assert re.search(r"Time: (about|less than) .* for 700 steps, measured over 20\.", rest)
     assert not (tmp_path / "runs").exists()
     config, rest, error = _dry_run(capsys, *words, "--dataset", "none", code=1)
     assert config["data"]["dataset"] == "none"
@@ -223,7 +225,14 @@ def test_dry_run_prints_the_configuration_and_checks_the_dataset(run, tmp_path, 
     assert "dataset/none is not there" in error
 
 
-def test_dry_run_draws_and_fetches_nothing(tmp_path, capsys):
+def test_dry_run_times_nothing_that_does_not_fit(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ugatit_tf.training.room.free_memory", lambda: 10**8)
+    _, rest, _ = _dry_run(capsys, *MODEL, "--dataset", "cats", "--data_dir", str(tmp_path))
+    assert "Time: not measured, since it does not fit into memory." in rest
+
+
+def test_dry_run_draws_and_fetches_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "_time_steps", lambda run, workers: "")
     words = [*MODEL, "--data_dir", str(tmp_path)]
     assert f"Dataset {tmp_path / 'demo'}: will be drawn." in _dry_run(capsys, *words, "--dataset", "demo")[1]
     assert "will be fetched" in _dry_run(capsys, *words, "--dataset", "tfds:cycle_gan/maps")[1]

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ugatit_tf import config
 from ugatit_tf.data import images, pipeline
@@ -374,3 +374,32 @@ def test_files_are_decoded_anew_in_every_epoch(noisy, monkeypatch):
     take(pipeline.train_batches(noisy, model(), train(batch_size=3)), 2)
     assert len(seen) == 6
     assert min(seen.values()) >= 2
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "crop", "pad"])
+def test_images_that_are_not_square(tmp_path, fit):
+    """Training, test and records alike; against numpy."""
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, 3 * SIZE, 3), np.uint8)
+    for name in images.FOLDERS:
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "x.png")
+    dataset = images.load_dataset(tmp_path)
+    square = {
+        "squeeze": pixels,
+        "crop": pixels[:, SIZE : 2 * SIZE],
+        "pad": np.pad(pixels, ((SIZE, SIZE), (0, 0), (0, 0)), "edge"),
+    }[fit]
+    expected = pipeline.to_float(pipeline.resize(square, SIZE)).numpy()
+    ((tested, _),) = pipeline.test_batches(dataset.test_a, SIZE, fit=fit)
+    np.testing.assert_array_equal(tested[0], expected)
+    model, train = config.ModelConfig(img_size=SIZE, n_dis=4), config.TrainConfig(augment_flag=False)
+    trained, _ = next(iter(pipeline.train_batches(dataset, model, train, fit=fit)))
+    np.testing.assert_array_equal(trained[0], expected)
+
+
+def test_training_sees_srgb(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+    Image.new("RGB", (SIZE, SIZE), (200, 120, 40)).save(tmp_path / "x.png", icc_profile=profile)
+    ((batch, _),) = pipeline.test_batches([tmp_path / "x.png"], SIZE)
+    np.testing.assert_allclose((batch[0, 0, 0] + 1) * 127.5, [40, 120, 200], atol=2)

@@ -713,7 +713,7 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(
         records,
         "load_dataset",
-        lambda path: images.Dataset(*([next(path.rglob(f"{name}/1.png"))] for name in images.FOLDERS), []),
+        lambda path, progress: images.Dataset(*([next(path.rglob(f"{name}/1.png"))] for name in images.FOLDERS), []),
     )
     made = make_folder(tmp_path / "set", {"trainA": 2, "trainB": 2, "testA": 2, "testB": 2})
     (made / "trainB" / "1.png").write_bytes(b"no image")

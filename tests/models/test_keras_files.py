@@ -180,4 +180,3 @@ def test_images_that_are_none(name, given, message):
 
 def test_noise_around_images_is_taken():
     NETWORKS["light"]()(3 * images(1, 16, 16))
-    NETWORKS["light"]()(images(0, 16, 16))

@@ -195,15 +195,17 @@ def test_a_report_adds_up():
 FLAGS = ["--light", "--ch", "8", "--n_res", "1", "--n_dis", "4", "--img_size", "32", "--epoch", "1", "--iteration", "1"]
 
 
-def test_a_dry_run_tells_the_memory_and_what_would_fit(monkeypatch, capsys):
+def test_a_dry_run_tells_the_memory_and_what_would_fit(tmp_path, monkeypatch, capsys):
+    words = ["--dry_run", "--dataset", "demo", "--data_dir", str(tmp_path)]
     monkeypatch.setattr(room, "free_memory", lambda: 4 * GB)
-    assert main(["train", "--dry_run", "--light"]) == 0
+    monkeypatch.setattr("ugatit_tf.cli.train._time_steps", lambda run, workers: "")
+    assert main(["train", *words, "--light"]) == 0
     told = capsys.readouterr().out
     assert "Memory of one step: about 4.9 GB (TensorFlow " in told
     assert "this machine has 4.0 GB free." in told
     assert "What would:\n" in told
     assert "\n  --ch 32 " in told
-    assert main(["train", "--dry_run", *FLAGS]) == 0
+    assert main(["train", *words, *FLAGS]) == 0
     assert "What would" not in capsys.readouterr().out
 
 

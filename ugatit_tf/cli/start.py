@@ -95,13 +95,13 @@ def official_overrides(command, values, checkpoint):
     return {name: values[name] for name in ("smoothing", "img_size") if not ours and command.given(name)}
 
 
-def one_source(command, values, flag="checkpoint"):
-    """The one run or checkpoint that a command line names, as a word or behind a flag; see `find_source`."""
-    named = [*values["words"], *filter(None, [values[flag]])]
+def one_source(command, values):
+    """The one run or checkpoint that a command line names, as a word or behind --checkpoint; see `find_source`."""
+    named = [*values["words"], *filter(None, [values["checkpoint"]])]
     if len(named) != 1:
         what = f"received {', '.join(named)}" if named else SOURCES
         raise UsageError(
-            f"Name one run or checkpoint: ugatit {command.name} RUN, or --{flag} RUN ({what}). "
+            f"Name one run or checkpoint: ugatit {command.name} RUN, or --checkpoint RUN ({what}). "
             f"See ugatit {command.name} --help."
         )
     return find_source(named[0])

@@ -89,8 +89,8 @@ def make_command():
     command.boolean(
         "dry_run",
         False,
-        "Check the flags and the dataset, print the configuration, the number of weights and the predicted memory of a "
-        "step, and stop.",
+        "Check the flags and the dataset, print the configuration, the number of weights, the predicted memory of a "
+        "step and the measured time of all, and stop.",
     )
 
     command.group("Model")
@@ -386,6 +386,32 @@ def _settle_precision(values, run, workers):
     return run
 
 
+def _time_steps(run, workers):
+    """Train for some steps on noise, and say how long all of them would take on this device."""
+    import tensorflow as tf
+
+    from ugatit_tf.training.clock import Clock
+    from ugatit_tf.training.reporting import format_about
+    from ugatit_tf.training.trainer import Trainer
+    from ugatit_tf.ugatit import UGATIT
+
+    print("Time: compiling the training step, and measuring some ...", flush=True)
+    with workers.strategy.scope():
+        trainer = Trainer(UGATIT(run.model, run.train.seed), run.train)
+    size, total = run.model.img_size, run.train.total_steps
+    batch = tf.random.stateless_uniform((run.train.batch_size, size, size, 3), (0, 0), -1.0, 1.0)
+    clock, measured = Clock(0, total), 0
+    while trainer.steps < total and not measured:
+        _, losses = trainer.step_values(batch, batch)
+        if clock.needs(trainer.steps):
+            losses.numpy()  # the device has finished the step
+            measured, seconds, _ = clock.reached(trainer.steps)
+    if not measured:
+        return f"Time: all {count(total, 'step')} were done before they could be measured."
+    about = format_about(seconds / measured * total).lower()
+    return f"Time: {about} for {count(total, 'step')}, measured over {measured}."
+
+
 def _train_together(values, run, workers, gpus):
     from ugatit_tf.training.checkpoint import CheckpointStore
     from ugatit_tf.training.lock import RunLock
@@ -397,9 +423,10 @@ def _train_together(values, run, workers, gpus):
     if values["dry_run"]:
         print(run.to_json())
         print(_describe(run.model))
-        print(*filter(None, _memory(run, gpus, workers)), sep="\n")
-        print("Time: a training tells it after its first steps.")
+        line, advice = _memory(run, gpus, workers)
+        print(*filter(None, (line, advice)), sep="\n", flush=True)
         check_dataset(run.data, ("trainA", "trainB"))
+        print("Time: not measured, since it does not fit into memory." if advice else _time_steps(run, workers))
         return 0
 
     need = ("trainA", "trainB")

@@ -1,4 +1,4 @@
-"""What people see of scores: a table, and a plot of metrics against the step."""
+"""What people see of scores: tables, and a plot of metrics against the step."""
 
 import math
 
@@ -6,20 +6,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ugatit_tf.evaluation.score import size_words
+from ugatit_tf.text import markdown_table
 
-# Column, metric, its error, digits. Names and scales are those of the JSON files, the logs and TensorBoard.
+WIDTH = 80  # characters of a table's line, at most: what a terminal has
+# Column, metric, its error, digits, and which is better. Names and scales are those of the JSON files, the logs and
+# TensorBoard.
 _COLUMNS = [
-    ("KID", "kid", "kid_error", 4),
-    ("FID", "fid", None, 1),
-    ("inception score", "inception_score", "inception_score_error", 2),
-    ("precision", "precision", None, 2),
-    ("recall", "recall", None, 2),
-    ("density", "density", None, 2),
-    ("coverage", "coverage", None, 2),
-    ("mean KID", "mean_kid", "mean_kid_error", 4),
-    ("L1", "l1", None, 1),
-    ("PSNR, dB", "psnr", None, 1),
-    ("SSIM", "ssim", None, 3),
+    ("KID", "kid", "kid_error", 4, min),
+    ("FID", "fid", None, 1, min),
+    ("inception score", "inception_score", "inception_score_error", 2, max),
+    ("precision", "precision", None, 2, max),
+    ("recall", "recall", None, 2, max),
+    ("density", "density", None, 2, max),
+    ("coverage", "coverage", None, 2, max),
+    ("mean KID", "mean_kid", "mean_kid_error", 4, min),
+    ("L1", "l1", None, 1, min),
+    ("PSNR, dB", "psnr", None, 1, max),
+    ("SSIM", "ssim", None, 3, max),
 ]
 _PLOTTED = {"kid": "KID", "fid": "FID"}
 _PLOTTED_PAIRS = {"l1": "L1 to the truth, grey levels", "ssim": "SSIM to the truth"}
@@ -33,23 +36,47 @@ _STYLES = {
 
 
 def table(records, network):
-    """The scores by one feature network, as a Markdown table that can be read as it is.
+    """The scores by one feature network, as Markdown tables that can be read as they are.
+
+    Each direction has its own, and the best value of a column is bold. Columns for which a line of `WIDTH` characters
+    has no room are in a further table.
 
     Args:
-        records: dicts with `label`, `direction` and what `Evaluator.score` returned; its `size` is a column.
+        records: dicts with `label`, `direction` and what `Evaluator.score` returned; its `size` is a column where
+            sizes differ.
         network: the name of the feature network.
     """
-    values = [{**record["features"][network], **record.get("pairs", {})} for record in records]
-    columns = [column for column in _COLUMNS if any(column[1] in value for value in values)]
-    rows = [["", "", "size", *(title for title, *_ in columns)]]
-    for record, value in zip(records, values, strict=True):
-        cells = [_number(value, *column[1:]) for column in columns]
-        rows.append([record["label"], _words(record["direction"]), size_words(record["size"]), *cells])
-    # Markdown has no table where the rule is empty under a column.
-    widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(rows[0]))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    rule = ["-" * width for width in widths]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+    several = len({size_words(record["size"]) for record in records}) > 1
+    tables = []
+    for direction in dict.fromkeys(record["direction"] for record in records):
+        chosen = [record for record in records if record["direction"] == direction]
+        first = [[_words(direction), *(record["label"] for record in chosen)]]
+        first += [["size", *(size_words(record["size"]) for record in chosen)]] if several else []
+        values = [{**record["features"][network], **record.get("pairs", {})} for record in chosen]
+        shown = [_cells(values, *column) for column in _COLUMNS if any(column[1] in value for value in values)]
+        tables += _within(first, shown)
+    return "\n\n".join(tables)
+
+
+def _cells(values, title, name, error, digits, better):
+    """A column: its title, and a cell for each of the values."""
+    cells = [_number(value, name, error, digits) for value in values]
+    best = better(value[name] for value in values if name in value)
+    if len(values) > 1:
+        cells = [f"**{cell}**" if value.get(name) == best else cell for value, cell in zip(values, cells, strict=True)]
+    return [title, *cells]
+
+
+def _within(first, columns):
+    """Markdown tables of the columns, each beginning with the columns `first`, and no wider than `WIDTH`."""
+    tables, taken = [], []
+    for column in columns:
+        wider = markdown_table(list(zip(*first, *taken, column, strict=True)))
+        if taken and len(wider.partition("\n")[0]) > WIDTH:
+            tables.append(markdown_table(list(zip(*first, *taken, strict=True))))
+            taken = []
+        taken.append(column)
+    return [*tables, markdown_table(list(zip(*first, *taken, strict=True)))]
 
 
 def markdown(records):
@@ -78,7 +105,7 @@ def _number(values, name, error, digits):
     if name not in values:
         return ""
     text = f"{values[name]:.{digits}f}"
-    return f"{text} ± {values[error]:.{digits}f}" if error else text
+    return f"{text}±{values[error]:.{digits}f}" if error else text
 
 
 def warnings(records, network):

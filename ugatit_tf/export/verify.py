@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ugatit_tf.data.pipeline import to_float
 from ugatit_tf.export.signatures import to_uint8
+from ugatit_tf.text import count, markdown_table
 
 # Decibels that a file's float signature must reach (peak 2, all images together); weights must be equal.
 BOUNDS = {
@@ -167,18 +168,15 @@ print(median_milliseconds(lambda: run(image=image)["image"].numpy()))
 
 
 def table(proofs):
-    """The proofs as a Markdown table."""
-    lines = [
-        "| file | kind | MB | PSNR, dB | error, grey levels | "
-        + " | ".join(f"ms, {threads} thread{'s' if threads > 1 else ''}" for threads in THREADS)
-        + " | partitions | images |",
-        "|" + "---|" * (7 + len(THREADS)),
-    ]
+    """The proofs as a Markdown table, with a line below that explains its columns."""
+    rows = [["file", "MB", "PSNR", "error", *(f"ms {threads}" for threads in THREADS), "parts"]]
     for proof in proofs:
-        times = " | ".join(f"{proof.milliseconds[threads]:.0f}" if proof.milliseconds else "" for threads in THREADS)
-        partitions = "" if proof.partitions is None else proof.partitions
-        lines.append(
-            f"| {proof.file} | {proof.kind} | {proof.megabytes:.1f} | {proof.psnr:.1f} | {proof.levels} | {times} | "
-            f"{partitions} | {proof.images} |"
-        )
-    return "\n".join(lines)
+        times = [f"{proof.milliseconds[threads]:.0f}" if proof.milliseconds else "" for threads in THREADS]
+        parts = "" if proof.partitions is None else str(proof.partitions)
+        rows.append([proof.file, f"{proof.megabytes:.1f}", f"{proof.psnr:.1f}", str(proof.levels), *times, parts])
+    images = ", ".join(dict.fromkeys(proof.images for proof in proofs if proof.images))
+    notes = ["PSNR in dB and largest error in grey levels, against the trained generator."]
+    notes += [f"Tried on {images}."] if images else []
+    notes += [f"ms {threads}: milliseconds of an image with {count(threads, 'thread')}." for threads in THREADS]
+    notes += ["parts: into which XNNPACK divides a file; 1 is the fastest."]
+    return "\n".join([markdown_table(rows), "", *notes])

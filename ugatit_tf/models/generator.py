@@ -112,6 +112,7 @@ class DecoderBlock(keras.layers.Layer):
 
     def call(self, x, gamma=None, beta=None):
         style = () if gamma is None else (gamma, beta)
+        x = ops.cast(x, self.compute_dtype)
         y = self.norm1(self.conv1(self.pad(x)), *style)
         return x + self.norm2(self.conv2(self.pad(y)), *style)
 

@@ -1,0 +1,49 @@
+"""Which photos a command line means."""
+
+import pytest
+
+from ugatit_tf.cli import photos
+from ugatit_tf.inference.translate import Names, short_name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two folders whose names have brackets, and files that a set of characters fits."""
+    for name in ("photos [2024]/a.jpg", "photos [2024]/b[1].jpg", "photos [2024]/b1.jpg", "photos 2/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("photos [2024]/*.jpg", ["photos [2024]/a.jpg", "photos [2024]/b1.jpg", "photos [2024]/b[1].jpg"]),
+        ("photos [2024]/b[1].jpg", ["photos [2024]/b[1].jpg"]),
+        ("photos [2024]/b[1].j*", ["photos [2024]/b[1].jpg"]),
+        ("photos [2024]/[ab].jpg", ["photos [2024]/a.jpg"]),
+        ("*/a.jpg", ["photos 2/a.jpg", "photos [2024]/a.jpg"]),
+        ("**/b[[]1].jpg", ["photos [2024]/b[1].jpg"]),
+        ("photos [0-9]/*.jpg", ["photos 2/a.jpg"]),
+        ("none [1]/*.jpg", ["none [1]/*.jpg"]),
+    ],
+)
+def test_brackets_mean_themselves_where_such_files_are(folder, word, found):
+    assert [path.relative_to(folder).as_posix() for path in photos._resolve(str(folder / word))] == found
+
+
+def test_a_plan_tells_what_in_a_folder_is_not_used(folder, capsys):
+    (folder / "photos 2/film.mov").touch()
+    jobs, problems = photos.plan([str(folder / "photos 2")], folder / "out", overwrite=False)
+    assert (len(jobs), problems) == (1, [])
+    assert capsys.readouterr().out == f"Not used in {folder}/photos 2: 1 file that has no image's name: 1 .mov.\n"
+
+
+def test_names_that_are_too_long_are_cut_between_characters():
+    names = Names("x")
+    for _ in range(3):  # the first fits, the others meet it
+        given = [names(f"x/{'写' * 83}ab.png") for _ in range(3)]
+    assert len({str(name) for name in given}) == 3
+    assert all(len(name.name.encode()) <= 255 and name.suffix == ".png" for name in given)
+    path = given[0].with_name("ok.png")
+    assert short_name(path) is path
