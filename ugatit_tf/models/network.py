@@ -29,7 +29,7 @@ class Network(keras.Model, metaclass=_WithKerasDefaults):
 
     Args:
         seed: decides the initial weights, together with `flavor`.
-        dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; None: Keras's global policy. See `set_precision`.
+        dtype: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; None: float32. See `set_precision`.
 
     Raises:
         ValueError: another dtype.
