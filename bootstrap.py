@@ -10,6 +10,7 @@ Needs Python 3.11 to 3.13 and nothing else. What follows the word is passed on, 
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import venv
@@ -67,6 +68,7 @@ def set_up():
 def run(*arguments):
     """Run the environment's Python in the project's folder; returns the exit code."""
     process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT)
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())  # it saves before it leaves
     interrupted = False
     while process.poll() is None:
         try:

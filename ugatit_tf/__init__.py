@@ -2,7 +2,8 @@
 
 Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use. It sets
 `TF_ENABLE_ONEDNN_OPTS` (unless it is set) and `KERAS_BACKEND=tensorflow` for them, so import it first. Imported before
-it, they keep their settings, and only a Keras with another backend is an error.
+it, they keep their settings, and only a Keras with another backend is an error. `keras.models.load_model` reads our
+`.keras` files after `import ugatit_tf.models`.
 """
 
 import importlib

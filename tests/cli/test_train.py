@@ -306,8 +306,9 @@ def test_a_run_goes_on_with_the_flags_it_knows(run, tmp_path, capsys):
     assert "All steps are done" in capsys.readouterr().out
     assert main(["train", *folder, "--lr", "0.5"]) == 1
     assert "lr: 0.0001, not 0.5" in capsys.readouterr().err
-    shutil.rmtree(tmp_path / "run" / "checkpoint")  # it had none yet: a new training, by its own flags
-    assert configured(*folder) == configured()
+    shutil.rmtree(tmp_path / "run" / "checkpoint")  # it was killed before its first one
+    assert configured(*folder) == former
+    assert configured(*folder, "--noresume") == configured()
 
 
 def test_a_cyclegan_goes_on_with_the_flags_it_knows(make_run, cyclegan_flags, tmp_path):
@@ -405,7 +406,26 @@ def test_config_json_counts_before_the_first_checkpoint(run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert f"{tmp_path / 'run' / 'config.json'} is of a run with another configuration:\n" in error
     assert "lr: 0.0001, not 0.5\n  seed: 0, not 3\nWith --change lr may change; seed may not." in error
+    assert "It has no checkpoint yet: delete " in error
     assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["--run_dir", "the default folder"])
+def test_a_run_that_resumes_without_epoch_keeps_its_number(named, tmp_path, monkeypatch):
+    """Or it would grow from 8 to the default, 100, without a word; also before its first checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "UGATIT_light_cats"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(RunConfig(train=TrainConfig(epoch=8)).to_json())
+    command = train.make_command()
+
+    def epochs(*words):
+        place = ["--run_dir", str(folder)] if named else ["--light", "--dataset", "cats"]
+        return train._run_config(command, command.parse([*place, *words])).train.epoch
+
+    assert (epochs(), epochs("--epoch", "9")) == (8, 9)
+    command = train.make_command()
+    assert epochs("--noresume") == 100
 
 
 def test_config_json_goes_before_an_older_checkpoint(run, tmp_path, capsys):

@@ -20,7 +20,7 @@ class Hand:
 def run(seconds, start=0, total=1000, first=60):
     """The clock after its first step, and a function that does steps and returns what is told."""
     hand = Hand()
-    clock = Clock(start, total, hand)
+    clock = Clock(start, total, now=hand)
     step = start
 
     def steps(count, each=seconds):
@@ -42,6 +42,20 @@ def run(seconds, start=0, total=1000, first=60):
 def test_the_time_is_told_once_after_twenty_steps_without_the_first(start):
     _, _, steps = run(0.5, start)
     assert steps(40) == [(start + 21, Measured(20, 10.0, (1000 - start - 21) * 0.5))]
+
+
+def test_each_of_the_first_steps_that_compiles_is_left_out():
+    """With n_critic 2 the second step, without the generators' update, compiles a function of its own."""
+    hand = Hand()
+    clock, told = Clock(0, 1000, 2, hand), []
+    for step, seconds in enumerate([60.0, 60.0, *[0.5] * 30], start=1):
+        hand.time += seconds
+        if clock.needs(step):
+            told.append((step, clock.reached(step)))
+        if step == 1:
+            assert clock.read(1) == (0.0, math.inf)
+            clock.go_on()
+    assert told == [(2, Measured(0, 120.0, math.inf)), (22, Measured(20, 10.0, 978 * 0.5))]
 
 
 def test_slow_steps_are_told_after_a_minute():

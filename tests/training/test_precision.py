@@ -72,6 +72,7 @@ def test_a_device_without_such_a_convolution(seconds, tmp_path):
     seconds["bfloat16"] = tf.errors.AbortedError(None, None, "could not create a primitive descriptor")
     assert precision.relative_time(TINY, "bfloat16", tmp_path) == math.inf
     assert precision.choose_precision(TINY, tmp_path)[0] == "float32"
+    assert "has no convolution in bfloat16" in precision.warning(TINY, "bfloat16", tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": null}', '{"a": -1}'])
@@ -90,6 +91,22 @@ def test_a_convolution_is_really_timed():
     assert 0 < precision._seconds(6, 8, "float32") < 5
 
 
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (0.5, None),
+        (1.05, None),
+        (1.5, "is slower in bfloat16: a convolution takes 1.5 times"),
+        (9.0, "emulates bfloat16"),
+    ],
+)
+def test_what_is_slow_is_warned_of(seconds, tmp_path, ratio, said):
+    seconds["bfloat16"] = ratio
+    warning = precision.warning(TINY, "bfloat16", tmp_path)
+    assert (said in warning) if said else warning is None
+    assert precision.warning(TINY, "float32", tmp_path) is None
+
+
 def settled(words, run_dir):
     command = train.make_command()
     flags = ["--light", "--ch", "2", "--n_res", "1", "--n_dis", "4", "--img_size", "24", "--run_dir", str(run_dir)]
@@ -103,13 +120,15 @@ def test_auto_becomes_what_was_measured(seconds, tmp_path, capsys):
     assert "Precision: bfloat16" in capsys.readouterr().out
 
 
-def test_a_run_that_resumes_keeps_its_precision(seconds, tmp_path):
+def test_a_run_that_resumes_keeps_its_precision(seconds, tmp_path, capsys):
     """On another machine, where bfloat16 is slow."""
     seconds["bfloat16"] = 9.0
     run = ugatit_tf.RunConfig(TINY, ugatit_tf.TrainConfig(precision="bfloat16"))
     (tmp_path / "config.json").write_text(run.to_json())
     assert settled(["--precision", "auto"], tmp_path).train.precision == "bfloat16"
-    assert not seconds["asked"]
+    told = capsys.readouterr().out
+    assert "Precision: bfloat16, as this run began." in told
+    assert "emulates bfloat16" in told
 
 
 def test_an_emulated_precision_is_warned_of(seconds, tmp_path, capsys):

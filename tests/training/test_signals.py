@@ -77,15 +77,28 @@ def test_the_answer_comes_while_the_main_thread_computes(said, handled):
 def test_a_second_one_acts_as_if_nothing_was_there(number, said, handled):
     with stopping():
         send(number)
+        time.sleep(signals._APART)
         send(number)
         wait_for(lambda: len(said) == 2)
     assert handled == [number]
     assert said[1][1].endswith(": stopping at once.")
 
 
+def test_a_pair_sent_at_once_is_one(said, handled):
+    """`timeout` and several runners signal the process and then its group: that must not lose the work."""
+    with stopping() as stop:
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        time.sleep(0.2)
+        assert stop
+    assert handled == []
+    assert len(said) == 1
+
+
 def test_a_second_one_ends_a_process_that_does_not_return(said, handled, monkeypatch):
     ended = []
     monkeypatch.setattr(signals, "_GRACE", 0.01)
+    monkeypatch.setattr(signals, "_APART", 0.0)
     monkeypatch.setattr(signals.os, "_exit", ended.append)
     with stopping():
         send(signal.SIGINT)

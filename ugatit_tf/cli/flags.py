@@ -22,6 +22,7 @@ _OTHER_NAMES = {
     "out": ("out_dir", "result_dir"),
     "out_dir": ("out",),
     "output": ("out", "out_dir", "result_dir"),
+    "run": ("run_dir",),
     "run_dir": ("checkpoint",),
     "size": ("img_size",),
     "steps": ("iteration",),

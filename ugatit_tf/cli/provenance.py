@@ -1,4 +1,4 @@
-"""What every JSON file of results says first: by which version, command and weights, and when."""
+"""What every JSON file of results says first: by which version and command, and when."""
 
 import datetime
 import shlex

@@ -249,16 +249,19 @@ def _refuse_pytorch_iterations(command, values, run):
 
 
 def _former(run_dir):
-    """The configuration of the run that goes on in a folder, or None where none has a checkpoint there."""
+    """The configuration of the run that resumes in a folder, or None where none has a checkpoint there."""
     run = RunConfig.of_folder(run_dir)
     return run if run and archive.list_checkpoints(run_dir / run.checkpoint_dir) else None
 
 
 def _known_to_run(command, values):
-    """Of the flags that are not given, the values of the run that `--run_dir` goes on with."""
-    run = _former(pathlib.Path(values["run_dir"])) if values["run_dir"] and values["resume"] else None
+    """Of the flags that are not given, the values of the run in the run folder: all if `--run_dir` names it, else the
+    number of epochs, which could not be told from a larger one that is meant."""
+    run = RunConfig.of_folder(_run_dir(values)) if values["resume"] else None
     if run is None:
         return {}
+    if not values["run_dir"]:
+        return {} if command.given("epoch") else {"epoch": run.train.epoch}
     known = dataclasses.asdict(run)
     known.pop("history")  # no flag
     known |= {**known.pop("model"), **known.pop("train"), **known.pop("data")}
@@ -374,15 +377,10 @@ def _settle_precision(values, run, workers):
             if min(workers.everyones(float(chosen == "bfloat16"))) != (chosen == "bfloat16"):
                 chosen, line = "float32", "Precision: float32, since bfloat16 is slower on another worker."
         print(line, flush=True)
-        return dataclasses.replace(run, train=dataclasses.replace(run.train, precision=chosen))
-    if run.train.precision != "float32":
-        factor = precision.relative_time(run.model, run.train.precision)
-        if factor > 1:
-            print(
-                f"WARNING: this device emulates {run.train.precision}: a convolution takes {factor:.1f} times as long "
-                "as in float32 (timed). --precision auto picks the faster one.",
-                flush=True,
-            )
+        run = dataclasses.replace(run, train=dataclasses.replace(run.train, precision=chosen))
+    warning = precision.warning(run.model, run.train.precision)
+    if warning:
+        print(warning, flush=True)
     return run
 
 
@@ -391,6 +389,7 @@ def _time_steps(run, workers):
     import tensorflow as tf
 
     from ugatit_tf.training.clock import Clock
+    from ugatit_tf.training.loop import compiled_steps
     from ugatit_tf.training.reporting import format_about
     from ugatit_tf.training.trainer import Trainer
     from ugatit_tf.ugatit import UGATIT
@@ -400,7 +399,7 @@ def _time_steps(run, workers):
         trainer = Trainer(UGATIT(run.model, run.train.seed), run.train)
     size, total = run.model.img_size, run.train.total_steps
     batch = tf.random.stateless_uniform((run.train.batch_size, size, size, 3), (0, 0), -1.0, 1.0)
-    clock, measured = Clock(0, total), 0
+    clock, measured = Clock(0, total, compiled_steps(run.train)), 0
     while trainer.steps < total and not measured:
         _, losses = trainer.step_values(batch, batch)
         if clock.needs(trainer.steps):
@@ -455,7 +454,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
     if former is None:
         former, source = store.former()
     if former:
-        refuse_differences(former, run, source, values["change"])
+        refuse_differences(former, run, source, values["change"], begun=bool(store))
     _report_device(run, gpus, workers)
     print("Building the networks ...", flush=True)
     with workers.strategy.scope():

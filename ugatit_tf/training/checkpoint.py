@@ -61,7 +61,7 @@ def finite_arrays(trainer):
     return arrays
 
 
-def refuse_differences(former, run, source, change=False):
+def refuse_differences(former, run, source, change=False, begun=True):
     """Raise ValueError if a run cannot be resumed with a configuration; the message says what can be done.
 
     Args:
@@ -69,6 +69,7 @@ def refuse_differences(former, run, source, change=False):
         run: the one to resume with.
         source: the file that `former` is from.
         change: whether `config.CHANGEABLE` may change.
+        begun: whether the run has a checkpoint.
     """
     differences = former.differences(run, change)
     if not differences:
@@ -82,6 +83,8 @@ def refuse_differences(former, run, source, change=False):
         )
     if former.train.epoch > run.train.epoch:
         advice.append(f"--epoch can only grow: {former.train.epoch} or more.")
+    if not begun:
+        advice.append(f"It has no checkpoint yet: delete {source} to begin anew.")
     raise ValueError(
         f"{source} is of a run with another configuration:\n  "
         + "\n  ".join(differences)

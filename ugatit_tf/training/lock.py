@@ -88,7 +88,7 @@ class RunLock:
                     return
                 try:
                     os.utime(self.path)
-                except PermissionError:  # some network folders set no times
+                except OSError:  # some network folders set no times
                     with open(self.path, "r+b") as file:  # the same text in its place: nobody reads half of it
                         file.write(self._text())
 

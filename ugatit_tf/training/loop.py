@@ -5,6 +5,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from ugatit_tf.text import count
 from ugatit_tf.training.checkpoint import NonFiniteError, finite_arrays
 from ugatit_tf.training.clock import Clock
 from ugatit_tf.training.health import judge
@@ -44,7 +45,7 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
     total = run.train.total_steps
     unread, saved = [], trainer.steps
     best = store.best_score() if evaluate else None
-    clock, saved_at = Clock(trainer.steps, total), time.monotonic()
+    clock, saved_at = Clock(trainer.steps, total, compiled_steps(run.train)), time.monotonic()
     batches, failure = iter(batches), None
     chief = workers is None or workers.chief
     together = workers is not None and workers.count > 1
@@ -112,11 +113,17 @@ def fit(trainer, batches, run, store, reporter, draw_samples, evaluate=None, wor
     return trainer.steps >= total
 
 
+def compiled_steps(train):
+    """How many of a session's first steps each compile a function: with n_critic there is one without the generators'
+    update, too."""
+    return 1 + (train.n_critic > 1)
+
+
 def _told(told, run):
     """Lines on the time that a training takes, as `Clock.reached` measured it."""
     if told.steps == 0:
-        return [f"The first step is done, after {told.seconds:.0f} seconds."]
-    lines = [f"{format_about(told.left)} left, measured over {told.steps} step{'s' * (told.steps != 1)}."]
+        return [f"The first step is done, after {count(round(told.seconds), 'second')}."]
+    lines = [f"{format_about(told.left)} left, measured over {count(told.steps, 'step')}."]
     flags = smaller_flags(run.model)
     if told.left > 3600 and flags and not tf.config.list_logical_devices("GPU"):
         lines.append(f"A smaller model is faster: {flags}, in another --run_dir. So is a GPU: docs/performance.md.")

@@ -36,6 +36,24 @@ def choose_precision(model_config, folder=None):
     )
 
 
+def warning(model_config, precision, folder=None):
+    """A line for whoever trains in a precision that this device computes slowly, or None.
+
+    Args:
+        model_config, precision, folder: as in `relative_time`; `"float32"` is never slow.
+    """
+    ratio = 1.0 if precision == "float32" else relative_time(model_config, precision, folder)
+    if ratio <= 1 / FASTER:  # within what such a timing varies by
+        return None
+    if ratio == math.inf:
+        return f"WARNING: this device has no convolution in {precision}. --precision auto picks what it has."
+    how = "emulates" if ratio > _SLOW else "is slower in"
+    return (
+        f"WARNING: this device {how} {precision}: a convolution takes {ratio:.1f} times as long as in float32 (timed). "
+        "--precision auto picks the faster one, for a new run."
+    )
+
+
 def relative_time(model_config, precision, folder=None):
     """The time of a convolution in `precision`, relative to float32: above 1 where the device emulates it.
 

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import threading
+import time
 
+_APART = 1.0  # seconds: a signal that comes sooner is the same again (`timeout` signals a process, then its group)
 _GRACE = 3  # seconds between a second Ctrl-C and the end of the process, if it has not left by itself
 
 
@@ -29,19 +31,23 @@ def stopping():
     """Yields a `Stop`, which becomes true at SIGTERM, Ctrl-C, or when the terminal is closed (SIGHUP).
 
     Python runs a signal's handler only when the computation in TensorFlow returns, which takes minutes while a step is
-    compiled. So a thread, which the signal itself wakes, says at once what happens. A second Ctrl-C or SIGTERM acts as
-    if this context were not there, and at the latest `_GRACE` seconds later the process ends. SIGHUP is never a second
-    one (shells and systems send it together with others), and stays ignored where it is: under nohup.
+    compiled. So a thread, which the signal itself wakes, says at once what happens. A second Ctrl-C or SIGTERM, at
+    least `_APART` seconds after the first, acts as if this context were not there, and at the latest `_GRACE` seconds
+    later the process ends. SIGHUP is never a second one (shells and systems send it together with others), and stays
+    ignored where it is: under nohup.
     """
-    stop, former = Stop(), {}
+    stop, former, first = Stop(), {}, []
 
     def note(number, frame):
         stop.received.append(number)
         if os.name == "nt":  # has no thread that says it
             _say(f"\nStops {stop.when}, and saves.\n")
-        if number != getattr(signal, "SIGHUP", None):
-            for name in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(name, former[name])
+        if number == getattr(signal, "SIGHUP", None):
+            return
+        first.append(time.monotonic())
+        if first[-1] - first[0] >= _APART:
+            signal.signal(number, former[number])
+            signal.raise_signal(number)
 
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():  # no other can handle signals
@@ -49,8 +55,9 @@ def stopping():
             names = [signal.SIGTERM, signal.SIGINT]
             if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
                 names.append(signal.SIGHUP)
+            former |= {name: signal.getsignal(name) for name in names}
             for name in names:
-                former[name] = signal.signal(name, note)
+                signal.signal(name, note)
                 stack.callback(signal.signal, name, former[name])
         yield stop
 
@@ -66,18 +73,20 @@ def _answering(stop):
     left = threading.Event()
 
     def answer():
-        asked = False
+        first = None
         while number := os.read(reader, 1):
             name = signal.Signals(number[0]).name
             if name not in ("SIGINT", "SIGTERM", "SIGHUP") or left.is_set():
                 continue
             again = "Ctrl-C" if name == "SIGINT" else name
-            if name != "SIGHUP" and asked:
+            if name != "SIGHUP" and first is not None:
+                if time.monotonic() - first < _APART:
+                    continue
                 _say(f"\n{again}: stopping at once.\n")
                 if not left.wait(_GRACE):
                     os._exit(128 + number[0])
             elif name != "SIGHUP":
-                asked = True
+                first = time.monotonic()
                 _say(f"\n{again}: stops {stop.when}, and saves. {again} again stops at once, without saving.\n")
             else:
                 _say(f"\nThe terminal is closed (SIGHUP): stops {stop.when}, and saves.\n")

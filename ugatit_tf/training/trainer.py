@@ -81,6 +81,8 @@ class Trainer:
         Raises:
             ValueError: images of another type, range or shape, or of two shapes; nothing has changed.
         """
+        for images in (real_a, real_b):
+            check_range(images)  # here alone: reading it waits for the device, and a pipeline's images are in range
         names, values = self.step_values(real_a, real_b)
         return dict(zip(names, tf.unstack(values), strict=True))
 
@@ -160,7 +162,6 @@ def _checked(real_a, real_b):
                 "real_a and real_b are float images in [-1, 1] of one shape [N, H, W, 3]; received "
                 f"{tf.as_dtype(images.dtype).name} {list(shape)} as {name}, beside {list(real_b.shape)}."
             )
-        check_range(images)
     return real_a, real_b
 
 

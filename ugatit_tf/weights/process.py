@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import uuid
 
 _PROC = pathlib.Path("/proc")
 
@@ -36,7 +37,7 @@ class Process:
     @classmethod
     def here(cls):
         """This process."""
-        return cls(os.getpid(), _look(os.getpid())[1], *_surroundings())
+        return cls(os.getpid(), _started(os.getpid()), *_surroundings())
 
     @property
     def tag(self):
@@ -89,8 +90,16 @@ def _surroundings():
         namespace = os.readlink(_PROC / "self/ns/pid")
     except OSError:
         namespace = ""
-    # The machine's id is not for others to see (machine-id(5)): its digest is written.
-    return host, _digest(host, _read("/etc/machine-id"))[:16], boot, namespace
+    # The machine's id is not for others to see (machine-id(5)): its digest is written. Many images have none: then the
+    # network card's address tells machines of one name apart.
+    machine = _read("/etc/machine-id") or str(uuid.getnode())
+    return host, _digest(host, machine)[:16], boot, namespace
+
+
+@functools.cache
+def _started(pid):
+    """The start time of this process, whose id changes when it forks."""
+    return _look(pid)[1]
 
 
 def _look(pid):
