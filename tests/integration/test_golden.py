@@ -47,8 +47,8 @@ LOSS_TOLERANCE = {
 }
 # Largest difference of each gradient, relative to its own largest entry. Where a map's sums round after every entry, as
 # in TF1, and where an activation is near the kink of a ReLU, the official gradients themselves are far from float64's.
-# An activation at a kink can change sides elsewhere than in the official runs: one tensor in twenty may be beyond its own
-# bound, within the largest bound of its set's tensors.
+# An activation at a kink can change sides elsewhere than in the official runs: one tensor in twenty may be beyond its
+# own bound, within the largest bound of its set's tensors.
 FEW = 0.05
 DISCRIMINATOR_GRADIENT_TOLERANCE = 1e-4
 GENERATOR_GRADIENT_TOLERANCE = {"tf1_light": 2e-2, "tf1_full": 2e-1, "pytorch_light": 5e-3, "pytorch_full": 1e-2}
