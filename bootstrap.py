@@ -37,7 +37,7 @@ def main():
     set_up()
     if task == "test":
         workers = str(min(4, os.cpu_count() or 1))
-        return run("-m", "pytest", "-n", workers, "--dist", "loadscope", *rest)
+        return run("-m", "pytest", "-n", workers, "--dist", "loadscope", "--no-loadscope-reorder", *rest)
     command = ["-m", "ugatit_tf.cli.main", *DEMO.split(), *rest]
     code = run(*command) or run(*command, "--phase", "test")
     page = ROOT / "runs/demo/results/index.html"

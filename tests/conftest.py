@@ -1,5 +1,6 @@
 """Fixtures and settings that all tests share."""
 
+import gc
 import os
 
 import pytest
@@ -13,6 +14,34 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ugatit_tf  # noqa: F401 (sets what TensorFlow and Keras read when they are imported)
+
+# The modules that take longest, in this order, begin first: or one worker would be alone with them in the end.
+LONGEST = (
+    "training/test_xla.py",
+    "integration/test_two_workers.py",
+    "training/test_replicas.py",
+    "benchmarks/test_run.py",
+    "cli/test_export.py",
+    "training/test_step.py",
+    "integration/test_golden.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Sort the modules; `--no-loadscope-reorder` lets pytest-xdist keep the order."""
+
+    def place(item):
+        path = item.path.as_posix()
+        return next((rank for rank, name in enumerate(LONGEST) if path.endswith(f"tests/{name}")), len(LONGEST))
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_module_keeps_its_graphs():
+    """Traced functions are in reference cycles: uncollected, they would fill gigabytes of a worker."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -250,7 +250,7 @@ def test_what_may_change_on_demand(name):
     plain = RunConfig()
     train = dataclasses.replace(plain.train, **{name: others.get(name, 0.125 if name in on_demand else 999)})
     other = dataclasses.replace(plain, train=train)
-    free = name in ("remat", "epoch")
+    free = name in ("remat", "xla", "epoch")
     assert bool(plain.differences(other)) is not free
     assert bool(plain.differences(other, change=True)) is not (free or name in on_demand)
     assert list(plain.changes(other)) == [name]

@@ -202,7 +202,7 @@ def test_the_batch_is_a_multiple_of_the_devices(batch_size, refused, monkeypatch
 
 def test_testing_takes_one_device(capsys):
     assert main(["train", "--phase", "test", "--strategy", "mirrored"]) == 2
-    assert "--strategy has no meaning with --phase test" in capsys.readouterr().err
+    assert "--strategy mirrored has no meaning with --phase test" in capsys.readouterr().err
 
 
 def test_a_wrong_tf_config_ends_the_command(monkeypatch, capsys):
