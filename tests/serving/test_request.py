@@ -8,7 +8,7 @@ import pytest
 from fake_server import answer
 from PIL import Image
 
-from ugatit_tf.cli import waiting
+from ugatit_tf.cli import progress
 from ugatit_tf.cli.main import main
 
 
@@ -27,7 +27,7 @@ def levels(folder):
     return {
         path.relative_to(folder).as_posix(): int(np.asarray(Image.open(path)).max())
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name[0] != "."
     }
 
 
@@ -109,7 +109,7 @@ def test_the_address_of_a_call(server, photos, tmp_path, capsys):
 
 
 def test_a_sign_of_life_while_the_server_thinks(server, photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(waiting, "EVERY", 0.05)
+    monkeypatch.setattr(progress, "EVERY", 0.05)
     server.faults.append(fake_server.hang(0.3))
     request(server, tmp_path / "out", photos / "a.png", "--timeout", "0.3", "--retries", "0")
     assert f"1/1 {photos / 'a.png'}: 0 s so far\n" in capsys.readouterr().out
