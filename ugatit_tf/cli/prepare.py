@@ -94,12 +94,16 @@ def main(arguments):
         print(f"Done before: {count(len(jobs), 'photo')}; {told}.")
         return 0
     detector = None if values["whole"] else _detector()
-    show = Progress("Photos")
+    looked, show = Progress("Pictures that are there"), Progress("Photos")
+
+    def looking(done, total):
+        nonlocal show
+        looked(done, total)
+        show = Progress("Photos")  # whose time begins when the last of these is read
 
     def progress(number, pictures, total):
         show(number, total, f", {count(pictures, 'picture')}")
 
-    looking = Progress("Pictures that are there")
     return _tell(prepare(jobs, out, *options, detector, progress, looking=looking, **more), out, values)
 
 
