@@ -1,11 +1,13 @@
 """Which photos a command line means."""
 
+import contextlib
 import os
 
 import pytest
 
 from ugatit_tf.cli import photos
 from ugatit_tf.inference.translate import Names, short_name
+from ugatit_tf.weights import atomic
 
 
 @pytest.fixture
@@ -59,7 +61,14 @@ def test_a_known_photo_keeps_the_name_of_its_result(folder):
     assert [(path.name, result.name) for path, result in jobs] == [("a.bmp", "a.bmp.png"), ("a.jpg", "a.png")]
 
 
-def test_a_result_is_done_if_all_that_made_it_is_the_same(folder, tmp_path):
+@contextlib.contextmanager
+def interrupted_replacing(path):
+    with atomic.replacing(path) as file:
+        yield file
+    raise KeyboardInterrupt
+
+
+def test_a_result_is_done_if_all_that_made_it_is_the_same(folder, monkeypatch):
     photo, other, result = folder / "photos 2/a.jpg", folder / "photos [2024]/a.jpg", folder / "out/in/a.png"
     results = photos.Results(folder / "out", ["model", 1])
     assert results.check(photo, result) is None
@@ -75,6 +84,15 @@ def test_a_result_is_done_if_all_that_made_it_is_the_same(folder, tmp_path):
     assert check() == "exists, made before the photo changed"
     results.write(b"2", result, results.describe(photo, result))
     assert check() == ""
+    # Stopped after the file was replaced, and before that was recorded: it is not what was there.
+    monkeypatch.setattr(photos, "replacing", interrupted_replacing)
+    other_flags = photos.Results(folder / "out", ["model", 2])
+    with pytest.raises(KeyboardInterrupt):
+        other_flags.write(b"4", result, other_flags.describe(photo, result))
+    monkeypatch.undo()
+    assert result.read_bytes() == b"4"
+    assert check().startswith("exists, made with another model")
+    results.write(b"2", result, results.describe(photo, result))
     (folder / "out/b.png").touch()
     assert check(result=folder / "out/b.png") == "exists"
     # A power cut while the record was written: that line is lost, and neither those before nor those after.

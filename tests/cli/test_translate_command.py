@@ -215,6 +215,10 @@ def test_a_run_as_the_model(run, shelf, tmp_path):
             ["x.png", "--out", "out", "--model", "m.tflite", "--whole", "--fit", "pad", "--max_side", "99"],
             "--max_side goes without --fit",
         ),
+        (
+            ["x.png", "--out", "out", "--model", "m.tflite", "--whole", "--faces", "largest"],
+            "--faces goes without --whole",
+        ),
         (["x.png", "--out", "out", "--model", "m.tflite", "--timeout", "3"], "go with --server"),
         (["x.png", "--out", "out", "--server", "http://h", "--direction", "b2a"], "--model ugatit_b2a"),
         (["x.png", "--out", "out", "--server", "http://h", "--model", "runs/x"], "model must be a name"),

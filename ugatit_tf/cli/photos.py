@@ -147,7 +147,7 @@ class Results:
         return "" if made == now else "exists, made with another model or other flags"
 
     def describe(self, photo, result):
-        """What `add` takes of a result that is about to be made."""
+        """What `write` takes of a result that is about to be made."""
         try:
             status = os.stat(photo)
             mark = [status.st_size, status.st_mtime_ns]
@@ -159,8 +159,13 @@ class Results:
     def write(self, content, result, entry):
         """Write a result's bytes whole or not at all, and then into the record what `describe` gave before."""
         result.parent.mkdir(parents=True, exist_ok=True)
+        if entry["result"] in self._made:  # stopped between the two, nothing is taken for what was there before
+            self._record(entry | {"settings": None})
         with replacing(result) as file:
             file.write(content)
+        self._record(entry)
+
+    def _record(self, entry):
         with open(self._path, "a", encoding="ascii") as file:
             file.write(f"\n{json.dumps(entry)}")  # the end of the line first: the one before may be torn
         self._made[entry["result"]] = entry

@@ -33,8 +33,8 @@ included, and keep their places.
 Run again, it skips the photos that are done. A result that was made from another photo, or with another model or other
 flags, is an error without --overwrite. A photo that cannot be translated does not stop the others and is named at the
 end, with the reason: no_face, tiny_face (less than half the network's pixels across), dark_face, blurred_face, or an
-error. Exit codes: 0 all were translated, 1 there was an error, 2 the command line is wrong, 3 no
-error, but photos without a usable face."""
+error. Exit codes: 0 all were translated, 1 there was an error, 2 the command line is wrong, 3 no error, but photos
+without a usable face."""
 
 
 def make_command():
@@ -101,6 +101,8 @@ def main(arguments):
         raise UsageError("--fit goes with --whole: faces are cut as squares.")
     if values["fit"] and values["max_side"] is not None:
         raise UsageError("--max_side goes without --fit, which translates at the training size.")
+    if values["whole"] and command.given("faces"):
+        raise UsageError("--faces goes without --whole, which looks for no faces.")
     if not 0 <= values["strength"] <= 1:
         raise UsageError(f"--strength must be from 0 to 1; received {values['strength']}.")
     if values["threads"] < 1:
@@ -159,7 +161,7 @@ def _load(values, model, direction, client):
         options = {"strength": values["strength"], "heatmap": values["heatmap"], "max_side": values["max_side"]}
         options["fit"] = values["fit"]
         translator = PhotoTranslator(generator, detector, values["faces"] == "largest", **options)
-        if values["whole"] and not generator.any_size and values["max_side"]:
+        if values["max_side"] and not generator.any_size:
             raise UsageError(f"--max_side: this model takes images of {generator.size} x {generator.size} only.")
     if values["whole"]:
         print(_describe_whole(translator))
