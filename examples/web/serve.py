@@ -60,7 +60,7 @@ def site(models):
         files[DETECTOR] = (pathlib.Path(detector.origin).parent / "data" / DETECTOR).read_bytes()
     listed = []
     for path in models:
-        path = pathlib.Path(path).expanduser()  # no shell expands the ~ of --model=~/x.tflite
+        path = pathlib.Path(path)
         content = _read_model(path)
         # By its content's hash, so that two models of one name are two, and one that changed is another.
         place = f"models/{hashlib.sha256(content).hexdigest()[:12]}/{path.name}"
@@ -90,17 +90,19 @@ def _read_model(path):
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"--model must be a .tflite file that export.py wrote; {path}: {error.strerror}.") from error
+        raise ValueError(
+            f"--model must be a .tflite file that ugatit export wrote; {path}: {error.strerror}."
+        ) from error
     if content[4:8] != b"TFL3":
         raise ValueError(
-            f"--model must be a .tflite file that export.py wrote; {path} is none ({len(content)} bytes, "
+            f"--model must be a .tflite file that ugatit export wrote; {path} is none ({len(content)} bytes, "
             f"which begin with {content[:8]!r})."
         )
     return content
 
 
 def _description(content, path):
-    """Label and licence, from the JSON that export.py puts into its files."""
+    """Label and licence, from the JSON that `ugatit export` puts into its files."""
     start = content.find(b'{"label": ')
     try:
         described, _ = json.JSONDecoder().raw_decode(content[start : start + 65536].decode("utf-8", "replace"))
@@ -180,9 +182,8 @@ def main(words=None):
                 file=sys.stderr,
             )
         if flags.build:
-            folder = flags.build.expanduser()
-            build(files, folder)
-            print(f"Written to {folder}. Serve it over https; on localhost http will do.")
+            build(files, flags.build)
+            print(f"Written to {flags.build}. Serve it over https; on localhost http will do.")
             return
         server = make_server(files, flags.port)
     except ValueError as error:

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from ugatit_tf.cli import prepare as command
 from ugatit_tf.cli import progress
 from ugatit_tf.cli.main import main
 
@@ -62,7 +65,7 @@ def test_two_runs_make_a_dataset(drawings, tmp_path, capfd):
     assert capfd.readouterr().out == f"Done before: 2 photos; {out}/prepare_A.json tells of each.\n"
     face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other_side.png")
     assert main(["prepare", *words, "--out", str(out)]) == 1
-    assert "1 of these 3 photos are new" in capfd.readouterr().err
+    assert "1 of these 3 photos is new" in capfd.readouterr().err
     assert names(out) == before
     assert main(["prepare", *words, "--out", str(out), "--add", "--test=0"]) == 0
     told = capfd.readouterr().out
@@ -111,6 +114,37 @@ def test_nothing_usable(tmp_path, capfd):
     assert not (tmp_path / "out").exists()
 
 
+def test_adding_tells_how_far_reading_what_is_there_is(drawings, tmp_path, capsys, monkeypatch):
+    words = ["prepare", "--whole", "--size=16", "--out", str(tmp_path / "out")]
+    assert main([*words, str(drawings / "a.png"), str(drawings / "b.jpg")]) == 0
+    monkeypatch.setattr(progress, "EVERY", 0)
+    monkeypatch.setattr(progress.time, "monotonic", itertools.count().__next__)
+    capsys.readouterr()
+    assert main([*words, str(drawings), "--add"]) == 0
+    told = [line.partition(", about")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told[:4] == [
+        "Pictures that are there: 1/2",
+        "Pictures that are there: 2/2",
+        "Photos: 1/3, 1 picture",
+        "Photos: 2/3, 2 pictures",
+    ]
+
+
+def test_sigterm_leaves_nothing(drawings, tmp_path, capsys, monkeypatch):
+    class Interrupt(progress.Progress):
+        def __call__(self, *_):
+            assert list((tmp_path / "out").iterdir())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(command, "Progress", Interrupt)
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("SIGTERM came through"))
+    try:
+        assert main(["prepare", str(drawings), "--whole", "--out", str(tmp_path / "out")]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -123,6 +157,7 @@ def test_nothing_usable(tmp_path, capfd):
         (["a.png", "--out", "x", "--size", "30"], "--size must be a multiple of 4, 16 or more; received 30"),
         (["a.png", "--out", "x", "--size", "12"], "received 12"),
         (["a.png", "--out", "x", "--domain", "C"], "domain"),
+        (["a.png", "--out", "x", "--fit", "squeeze"], "--fit goes with --whole"),
         (["a.png", "--out", "x", "--overwrite"], "overwrite"),
     ],
 )
@@ -146,12 +181,15 @@ def noise(tmp_path):
 
 def test_a_dataset_as_records(noise, tmp_path, capsys):
     (noise / "trainA" / "bad.png").write_bytes(b"no image")
+    Image.new("RGB", (30, 24)).save(noise / "trainB" / "0.png")
     out = tmp_path / "big" / "noise"
     command = ["prepare", str(noise), "--tfrecord", "--out", f"{out}/"]
     assert main(command) == 0
     told, errors = capsys.readouterr()
     assert told.splitlines() == [
         f"Checking the images of {noise} ...",
+        f"{noise}/trainB: 1 of 40 images is not square, such as 30x24: stored as they are; training squeezes them into "
+        "a square, and --fit crop or --fit pad keeps proportions.",
         f"{out}: 44 trainA in 1 shard, 40 trainB in 1 shard, 2 testA.",
         f"Left out: 1 that cannot be read. {out}/manifest.json names them.",
         f"Train: ugatit train --dataset noise --data_dir {tmp_path}/big",

@@ -1,6 +1,9 @@
 """`ugatit translate`, as it is typed; with a TFLite file, neither TensorFlow nor Keras is there."""
 
+import os
+import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from ugatit_tf.cli import translate as translate_command
 from ugatit_tf.cli.main import main
 from ugatit_tf.data.images import read
 from ugatit_tf.export import metadata
@@ -36,7 +40,7 @@ def translate(*words):
 
 
 def images(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_a_folder(shelf, tiny_tflite, tmp_path, capsys):
@@ -67,11 +71,58 @@ def test_all_good_is_0_and_nothing_is_replaced_unasked(shelf, tiny_tflite, tmp_p
     assert translate(*words) == 0
     before = (tmp_path / "one.png").read_bytes()
     capsys.readouterr()
-    assert translate(*words, "--strength", 0.5) == 0
+    assert translate(*words) == 0
     assert capsys.readouterr().out == f"1 of 1 done already, in {tmp_path}; --overwrite does them again.\n"
+    for others in (["--strength", 0.5], ["--whole"], ["--faces", "largest"], ["--heatmap"]):
+        assert translate(*words, *others) == 1
+        problem = f"one.png: skipped, {tmp_path / 'one.png'} exists, made with another model or other flags."
+        assert problem in capsys.readouterr().err
     assert (tmp_path / "one.png").read_bytes() == before
     assert translate(*words, "--strength", "0.5", "--overwrite") == 0
     assert (tmp_path / "one.png").read_bytes() != before
+    assert translate(*words, "--strength", "0.5") == 0
+    assert capsys.readouterr().out.endswith(f"1 of 1 done already, in {tmp_path}; --overwrite does them again.\n")
+
+
+def test_another_folders_photo_of_the_same_name_is_not_done(shelf, tiny_tflite, tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(shelf / "one.png", tmp_path / name / "IMG_1.png")
+    words = ["--model", tiny_tflite, "--out", tmp_path / "out"]
+    assert translate(tmp_path / "one", *words) == 0
+    capsys.readouterr()
+    assert translate(tmp_path / "two", *words) == 1
+    problem = f"two/IMG_1.png: skipped, {tmp_path}/out/IMG_1.png exists, made from {tmp_path}/one/IMG_1.png."
+    assert problem in capsys.readouterr().err
+    # Together they meet, and the one that is done stays where it is.
+    assert translate(tmp_path / "two", tmp_path / "one", *words) == 0
+    assert "1 of 2 done already" in capsys.readouterr().out
+    assert images(tmp_path / "out") == ["IMG_1.png", "IMG_1.png.png"]
+
+
+def test_another_model_is_another_result(run, shelf, tiny_tflite, tmp_path, capsys):
+    """A run that has trained on is another model, and one that has exports or samples now is not."""
+    folder = pathlib.Path(run[run.index("--run_dir") + 1])
+    words = [shelf / "one.png", "--out", tmp_path / "out", "--model"]
+    assert translate(*words, folder) == 0
+    for name in ("export/a2b/1/saved_model.pb", "samples/1.png", "log.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert translate(*words, folder) == 0
+    assert translate(*words, tiny_tflite) == 1
+    assert translate(*words, folder, "--direction", "b2a") == 1
+    shutil.copy(folder / "checkpoint/step-00000001.npz", folder / "checkpoint/step-00000002.npz")
+    assert translate(*words, folder) == 1
+
+
+def test_sigterm_is_ctrl_c(shelf, tiny_tflite, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(translate_command, "_translate", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("SIGTERM came through"))
+    try:
+        assert translate(shelf / "one.png", "--model", tiny_tflite, "--out", tmp_path) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "stopped." in capsys.readouterr().err
 
 
 def test_one_bad_file_does_not_stop_the_others(shelf, tiny_tflite, tmp_path, capsys):
@@ -147,8 +198,8 @@ def test_a_run_as_the_model(run, shelf, tmp_path):
     ("words", "message"),
     [
         ([], "No photos: ugatit translate PHOTO|FOLDER"),
-        (["x.png", "--model", "m.tflite"], "give the folder of the results"),
-        (["x.png", "--out", "out"], "Translated by what? Give --model"),
+        (["x.png", "--model", "m.tflite"], "Missing --out DIR"),
+        (["x.png", "--out", "out"], "Missing --model"),
         (
             ["x.png", "--out", "out", "--model", "m.tflite", "--strength", "2"],
             "--strength must be from 0 to 1; received 2",
@@ -159,6 +210,15 @@ def test_a_run_as_the_model(run, shelf, tmp_path):
         ),
         (["x.png", "--out", "out", "--model", "m.tflite", "--faces", "two"], "all|largest"),
         (["x.png", "--out", "out", "--model", "m.tflite", "--max_side", "100"], "--max_side goes with --whole"),
+        (["x.png", "--out", "out", "--model", "m.tflite", "--fit", "crop"], "--fit goes with --whole"),
+        (
+            ["x.png", "--out", "out", "--model", "m.tflite", "--whole", "--fit", "pad", "--max_side", "99"],
+            "--max_side goes without --fit",
+        ),
+        (
+            ["x.png", "--out", "out", "--model", "m.tflite", "--whole", "--faces", "largest"],
+            "--faces goes without --whole",
+        ),
         (["x.png", "--out", "out", "--model", "m.tflite", "--timeout", "3"], "go with --server"),
         (["x.png", "--out", "out", "--server", "http://h", "--direction", "b2a"], "--model ugatit_b2a"),
         (["x.png", "--out", "out", "--server", "http://h", "--model", "runs/x"], "model must be a name"),

@@ -834,6 +834,21 @@ def test_proportions_by_hand():
         images.to_aspect(pixels, "stretch")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_padding_makes_no_picture_larger_than_the_limit(turned, monkeypatch):
+    """300 x 21 pixels would become 300 x 300 of 10,000 allowed: shrunk by 3 first, to the means of 3 x 3."""
+    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 300, 3), np.uint8)
+    means = pixels.reshape(7, 3, 100, 3, 3).mean(axis=(1, 3))
+    expected = np.pad(means, ((47, 46), (0, 0), (0, 0)), mode="edge")
+    if turned:
+        pixels, expected = pixels.swapaxes(0, 1), expected.swapaxes(0, 1)
+    padded = images.to_aspect(pixels, "pad")
+    assert padded.shape == (100, 100, 3)
+    assert np.abs(padded - expected).max() <= 1
+    assert images.to_aspect(pixels[:99, :99], "pad").shape[0] <= 99
+
+
 # scan
 
 
@@ -867,7 +882,7 @@ def test_what_is_not_used_is_told_by_kind_and_number(tmp_path):
         )
         assert f"{tmp_path}/trainB: 2 files have several frames or pages; the first is used." in lines
         (oblong,) = [line for line in lines if line.startswith(f"{tmp_path}/trainB: 4 of 4 ")]
-        assert oblong.endswith("images are not square, such as 8x12: made square, the border going on (--fit pad).")
+        assert oblong.endswith("images are not square, such as 8x12: padded with the edge pixels (--fit pad).")
     assert "--fit crop or --fit pad keeps" in found.notes()[-1]
     assert images.decode(tmp_path / "trainB" / "pages.tif")[0, 0].tolist() == [255, 0, 0]
 

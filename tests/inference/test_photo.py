@@ -130,6 +130,20 @@ def test_a_face_has_the_models_size_whatever_it_takes():
     assert [image.shape for image in generator.seen] == [(16, 16, 3)]
 
 
+def test_of_a_generator_for_faces_nobody_asks_whether_it_takes_any_size(negative):
+    """Asking a server costs a request."""
+
+    class Asked:
+        size = 64
+
+        @property
+        def any_size(self):
+            pytest.fail("asked")
+
+    assert not PhotoTranslator(Asked(), finds(at(80, 90))).own_shape
+    assert not PhotoTranslator(Asked(), None, fit="crop").own_shape
+
+
 def test_the_heatmap_is_laid_over_the_translation(negative):
     pixels = picture(64, 64)
     result = PhotoTranslator(negative, None, heatmap=True)(plain(pixels))
@@ -211,6 +225,23 @@ def test_what_the_camera_wrote_is_kept_and_the_picture_upright(tmp_path, suffix,
     assert exif.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
     assert exif.get_ifd(0x8825)[1] == "N"
     assert np.abs(np.asarray(again.convert("RGB")).astype(int) - photo.pixels).max() <= 6
+
+
+def test_a_tiffs_camera_data_are_kept_without_its_layout(tmp_path):
+    exif = Image.Exif()
+    exif.load(camera_data().tobytes())  # only of loaded data Pillow writes all directories into a TIFF
+    Image.fromarray(picture(40, 60)).save(tmp_path / "x.tif", exif=exif)
+    photo = read(tmp_path / "x.tif")
+    for suffix in (".png", ".jpg"):
+        exif = Image.open(io.BytesIO(encode(photo, photo.pixels, suffix))).getexif()
+        assert exif[0x010F] == "A camera"
+        assert exif.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+        assert exif.get_ifd(0x8825)[1] == "N"
+        assert set(exif) == {0x010F, 0x8769, 0x8825}  # neither sizes and strips nor the orientation
+    Image.fromarray(picture(40, 60)).save(tmp_path / "x.tif", compression="tiff_lzw", tiffinfo={0x0110: "A scanner"})
+    exif = Image.Exif()
+    exif.load(read(tmp_path / "x.tif").exif)
+    assert dict(exif) == {0x0110: "A scanner"}
 
 
 def test_the_thumbnail_of_the_photo_from_before_is_dropped():

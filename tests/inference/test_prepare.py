@@ -265,10 +265,10 @@ def test_given_again_it_is_done_and_counts_as_done(photos, tmp_path, monkeypatch
     assert files(tmp_path / "out") == before
 
     more = [*jobs, photos("new.png", texture(9))]
-    with pytest.raises(FileExistsError, match=r"1 of these 6 photos are new, \S+new.png for one. --add adds them"):
+    with pytest.raises(FileExistsError, match=r"1 of these 6 photos is new, such as \S+new.png. --add adds them"):
         prepare(more, tmp_path / "out", size=16)
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(jobs[0][0])  # another size: another photo
-    with pytest.raises(FileExistsError, match=r"1 of these 5 photos are new, \S+0.png for one"):
+    with pytest.raises(FileExistsError, match=r"1 of these 5 photos is new, such as \S+0.png\."):
         prepare(jobs, tmp_path / "out", size=16)
     assert files(tmp_path / "out") == before
 
@@ -331,9 +331,28 @@ def test_what_was_made_otherwise_is_not_added_to(photos, tmp_path):
     for folder in ("trainA", "testA"):  # moved away: it begins anew
         (tmp_path / "out" / folder).rename(tmp_path / folder)
     assert prepare(jobs, tmp_path / "out", size=32).photos == 2
-    (tmp_path / "out/prepare_A.json").write_text('{"size": 32}')
-    with pytest.raises(ValueError, match=r"prepare_A\.json is damaged"):
-        prepare(jobs, tmp_path / "out", size=32)
+    report = json.loads((tmp_path / "out/prepare_A.json").read_text())
+    for content in ({"size": 32}, *({key: report[key] for key in report if key != name} for name in ("size", "whole"))):
+        (tmp_path / "out/prepare_A.json").write_text(json.dumps(content))
+        for add in (False, True):
+            with pytest.raises(ValueError, match=r"prepare_A\.json is damaged \(KeyError"):
+                prepare(jobs, tmp_path / "out", size=32, add=add)
+
+
+def test_a_photo_that_changed_is_added_and_its_former_picture_stays_reported(photos, tmp_path):
+    jobs, out = [photos(f"{i}.png", texture(i)) for i in range(3)], tmp_path / "out"
+    prepare(jobs, out, size=16, test=0)
+    before = files(out)
+    photos("1.png", texture(7, 120))
+    assert prepare(jobs, out, size=16, test=0, add=True).train == 1
+    report = json.loads((out / "prepare_A.json").read_text())
+    assert {name: content for name, content in files(out).items() if name in before and name in pictures(out)} == {
+        name: content for name, content in before.items() if name.endswith(".png")
+    }
+    results = [entry["result"] for entry in report["files"] if entry["file"] == str(jobs[1][0])]
+    assert results == ["trainA/1.png", "trainA/1.png.png"]
+    assert (report["photos"], report["written"]) == (3, {"trainA": 4, "testA": 0})
+    assert prepare(jobs, out, size=16, test=0, add=True).photos == 0
 
 
 @pytest.mark.parametrize("moment", [1, 2, "the report"])

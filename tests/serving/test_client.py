@@ -165,6 +165,12 @@ def test_a_path_of_a_proxy_stays_before_the_calls():
     assert (client.url, client._path, client.model) == ("https://host/ml", "/ml/v1/models/a2b", "a2b")
 
 
+@pytest.mark.parametrize("path", ["/api/v1", "/api/v1/"])
+def test_a_path_of_a_proxy_may_end_in_v1(path):
+    client = RestClient(f"https://host{path}", "a2b")
+    assert (client.url, client._path) == ("https://host/api/v1", "/api/v1/v1/models/a2b")
+
+
 def test_an_address_that_contradicts_the_model_or_is_no_call():
     with pytest.raises(ValueError, match="names the model 'a2b', and model says 'b2a'"):
         RestClient("http://host:8501/v1/models/a2b:predict", "b2a")

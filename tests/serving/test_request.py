@@ -1,5 +1,7 @@
 """`ugatit request`, run as the command line runs it, against a double of TensorFlow Serving."""
 
+import os
+import signal
 import socket
 
 import fake_server
@@ -8,7 +10,8 @@ import pytest
 from fake_server import answer
 from PIL import Image
 
-from ugatit_tf.cli import waiting
+from ugatit_tf.cli import progress
+from ugatit_tf.cli import request as command
 from ugatit_tf.cli.main import main
 
 
@@ -27,7 +30,7 @@ def levels(folder):
     return {
         path.relative_to(folder).as_posix(): int(np.asarray(Image.open(path)).max())
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name[0] != "."
     }
 
 
@@ -109,7 +112,7 @@ def test_the_address_of_a_call(server, photos, tmp_path, capsys):
 
 
 def test_a_sign_of_life_while_the_server_thinks(server, photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(waiting, "EVERY", 0.05)
+    monkeypatch.setattr(progress, "EVERY", 0.05)
     server.faults.append(fake_server.hang(0.3))
     request(server, tmp_path / "out", photos / "a.png", "--timeout", "0.3", "--retries", "0")
     assert f"1/1 {photos / 'a.png'}: 0 s so far\n" in capsys.readouterr().out
@@ -132,18 +135,48 @@ def test_what_is_done_is_not_sent_again(server, photos, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.png").write_bytes(b"precious")
-    assert request(server, out, photos) == 0
-    assert (out / "a.png").read_bytes() == b"precious"
-    assert len(server.calls) == 2
-    said, err = capsys.readouterr()
-    assert said.startswith(f"1 of 3 done already, in {out}; --overwrite does them again.\n")
-    assert "2 of 2 translated" in said
-    assert not err
-    assert request(server, out, photos) == 0
-    assert len(server.calls) == 2
-    assert capsys.readouterr().out == f"3 of 3 done already, in {out}; --overwrite does them again.\n"
+    for said in ("2 of 2 translated", f"2 of 3 done already, in {out}; --overwrite does them again.\n"):
+        assert request(server, out, photos) == 1  # nobody knows what a.png is of
+        assert (out / "a.png").read_bytes() == b"precious"
+        assert len(server.calls) == 2
+        told, err = capsys.readouterr()
+        assert said in told
+        assert err == f"ugatit: {photos}/a.png: skipped, {out}/a.png exists. --overwrite replaces it\n"
     assert request(server, out, photos, "--overwrite") == 0
     assert levels(out) == {"a.png": 245, "b.png": 235, "inside/c.png": 225}
+    capsys.readouterr()
+    assert request(server, out, photos) == 0
+    assert len(server.calls) == 5
+    assert capsys.readouterr().out == f"3 of 3 done already, in {out}; --overwrite does them again.\n"
+
+
+def test_a_new_photo_does_not_take_the_name_of_one_that_is_done(server, photos, tmp_path):
+    assert request(server, tmp_path / "out", photos) == 0
+    Image.new("RGB", (8, 8), (40,) * 3).save(photos / "a.bmp")  # before a.png in the order
+    assert request(server, tmp_path / "out", photos) == 0
+    assert len(server.calls) == 4
+    assert levels(tmp_path / "out") == {"a.png": 245, "a.bmp.png": 215, "b.png": 235, "inside/c.png": 225}
+
+
+def test_another_models_answers_are_not_taken_for_done(server, photos, tmp_path, capsys):
+    server.models = server.models | {"other": server.models["ugatit_a2b"]}
+    words = [tmp_path / "out", photos / "a.png"]
+    assert request(server, *words) == 0
+    assert request(server, *words, "--model", "other") == 1
+    assert "a.png exists, made with another model or other flags" in capsys.readouterr().err
+    (photos / "a.png").unlink()
+    Image.new("RGB", (9, 9)).save(photos / "a.png")
+    assert request(server, *words) == 1
+    assert "a.png exists, made before the photo changed" in capsys.readouterr().err
+
+
+def test_sigterm_is_ctrl_c(server, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "decode", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("SIGTERM came through"))
+    try:
+        assert request(server, tmp_path / "out", photos) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_photo_is_never_replaced(server, photos, capsys):
@@ -171,7 +204,7 @@ def test_a_result_that_cannot_be_written(server, photos, tmp_path, capsys):
     (tmp_path / "out/inside").write_text("a file where a folder is needed")
     assert request(server, tmp_path / "out", photos) == 1
     assert "c.bmp: " in capsys.readouterr().err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "inside"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["a.png", "b.png", "inside"]
 
 
 def test_authorization_comes_from_the_environment(server, photos, tmp_path, monkeypatch):

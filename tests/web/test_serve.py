@@ -156,6 +156,7 @@ def test_packages_are_missing(serve, fake_model):
 
 def test_a_model_is_missing_or_none(serve, tmp_path):
     text = fails(serve, "--model", tmp_path / "none.tflite")
+    assert "a .tflite file that ugatit export wrote" in text
     assert "none.tflite: No such file" in text
     (tmp_path / "x.tflite").write_bytes(b"something else")
     text = fails(serve, "--model", tmp_path / "x.tflite")

@@ -1,6 +1,9 @@
-"""What commands that turn photos into photos share: which there are, where each result goes, and safe writing."""
+"""What commands that turn photos into photos share: which there are, where each result goes, and which are done."""
 
+import contextlib
 import glob
+import hashlib
+import json
 import os
 import pathlib
 
@@ -9,6 +12,8 @@ from ugatit_tf.data.images import SUFFIXES, scan
 from ugatit_tf.inference.translate import Names
 from ugatit_tf.serving.client import plain
 from ugatit_tf.weights.atomic import replacing
+
+RECORD = ".ugatit_results.jsonl"  # hidden, so that no command takes it for anything
 
 
 def add_result_flags(command):
@@ -27,26 +32,26 @@ def check_words(values, command, what="PHOTO|FOLDER ..."):
     if not values["words"]:
         raise UsageError(f"No photos: ugatit {command} {what} --out DIR. See --help.")
     if not values["out"]:
-        raise UsageError("Where to? Give the folder of the results: --out DIR.")
+        raise UsageError("Missing --out DIR, the output folder.")
     out = pathlib.Path(values["out"])
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {plain(out)} is a file, not a folder.")
     return out
 
 
-def plan(words, out, overwrite, keep=()):
-    """What is to be done, and what is plain before anything is. Prints what in the folders is not used.
+def plan(words, out, keep=(), known=None):
+    """Find the photos and name their results. Prints what in the folders is not used.
 
     Args:
         words: photos, folders with photos, and patterns such as `holiday/*.jpg` that no shell has resolved.
         out: the folder of the results.
-        overwrite: whether results that exist are replaced.
         keep: see `Names`.
+        known: a dict from photos' absolute paths to the names that their results have already, relative to `out`.
 
     Returns:
         (photo, result) pairs, and the problems in words.
     """
-    found, problems, taken = {}, [], set()
+    found, problems, known = {}, [], known or {}
     for word in [path for text in words for path in _resolve(text)]:
         paths = [word]
         if word.is_dir():
@@ -60,16 +65,14 @@ def plan(words, out, overwrite, keep=()):
                 continue
             if not paths:
                 problems.append(f"{plain(word)}: no file in it ends in {', '.join(SUFFIXES)}")
-        names = Names(word if word.is_dir() else word.parent, taken, keep)
-        for path in paths:
-            if path.resolve() not in found:  # named twice, or also in a folder that is named
-                found[path.resolve()] = path, out / names(path)
+        for path in paths:  # one may be named twice, or also be in a folder that is named
+            found.setdefault(path.resolve(), (path, word if word.is_dir() else word.parent))
+    taken = {known[photo].casefold() for path, _ in found.values() if (photo := os.path.abspath(path)) in known}
     jobs = []
-    for path, result in found.values():
+    for path, root in found.values():
+        result = out / (known.get(os.path.abspath(path)) or Names(root, taken, keep)(path))
         if result.resolve() in found:
             problems.append(f"{plain(path)}: its result would replace a photo. Choose another --out")
-        elif result.exists() and not overwrite:
-            problems.append(f"{plain(path)}: left out, {plain(result)} exists. --overwrite replaces it")
         else:
             jobs.append((path, result))
     return jobs, problems
@@ -85,14 +88,15 @@ def _resolve(word):
     if path.exists() or not glob.has_magic(word):
         return [path]
     folder, name = os.path.split(word)
-    for pattern in (_literal(word), os.path.join(_literal(folder), name), word):
+    for pattern in (_plain_brackets(word), os.path.join(_plain_brackets(folder), name), word):
         matches = sorted(glob.glob(pattern, recursive=True))
         if matches:
             return [pathlib.Path(match) for match in matches]
     return [path]
 
 
-def _literal(pattern):
+def _plain_brackets(pattern):
+    """The pattern with brackets that mean themselves; `*` and `?` stay wildcards."""
     return pattern.replace("[", "[[]")
 
 
@@ -102,8 +106,69 @@ def _is_result(path, folder, out):
     return out != folder and out.is_relative_to(folder) and path.resolve().is_relative_to(out)
 
 
-def write(content, path):
-    """Write a file's bytes whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(content)
+class Results:
+    """The results in a folder, and what each was made from: a hidden file in it has a line of JSON per result.
+
+    A result is done if it exists, and was made from the same photo (by path, size and time) with the same settings.
+
+    Args:
+        out: the folder.
+        settings: what decides a result beside the photo, anything that `json.dumps` takes.
+    """
+
+    def __init__(self, out, settings):
+        self.out = out
+        self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        self._path = out / RECORD
+        self._made = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._path.read_text(encoding="ascii", errors="replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that a power cut has torn
+                    entry = json.loads(line)
+                    self._made[entry["result"]] = {
+                        name: entry[name] for name in ("result", "photo", "mark", "settings")
+                    }
+
+    def names(self):
+        """The name of each known photo's result, relative to the folder, by the photo's absolute path."""
+        return {entry["photo"]: name for name, entry in self._made.items()}
+
+    def check(self, photo, result):
+        """What is known of a result: None if it is missing, "" if it is done, else why it is not."""
+        if not os.path.lexists(result):
+            return None
+        made, now = self._made.get(self._name(result)), self.describe(photo, result)
+        if made is None:
+            return "exists"
+        if made["photo"] != now["photo"]:
+            return f"exists, made from {plain(made['photo'])}"
+        if made["mark"] != now["mark"]:
+            return "exists, made before the photo changed"
+        return "" if made == now else "exists, made with another model or other flags"
+
+    def describe(self, photo, result):
+        """What `write` takes of a result that is about to be made."""
+        try:
+            status = os.stat(photo)
+            mark = [status.st_size, status.st_mtime_ns]
+        except OSError:  # which reading the photo tells
+            mark = None
+        photo = os.path.abspath(photo)
+        return {"result": self._name(result), "photo": photo, "mark": mark, "settings": self._settings}
+
+    def write(self, content, result, entry):
+        """Write a result's bytes whole or not at all, and then into the record what `describe` gave before."""
+        result.parent.mkdir(parents=True, exist_ok=True)
+        if entry["result"] in self._made:  # stopped between the two, nothing is taken for what was there before
+            self._record(entry | {"settings": None})
+        with replacing(result) as file:
+            file.write(content)
+        self._record(entry)
+
+    def _record(self, entry):
+        with open(self._path, "a", encoding="ascii") as file:
+            file.write(f"\n{json.dumps(entry)}")  # the end of the line first: the one before may be torn
+        self._made[entry["result"]] = entry
+
+    def _name(self, result):
+        return result.relative_to(self.out).as_posix()

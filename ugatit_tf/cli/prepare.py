@@ -8,6 +8,7 @@ import os
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.progress import Progress
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import add_fit_flag, quiet
 from ugatit_tf.data.images import FOLDERS, describe_bad, describe_oblong, describe_several
 from ugatit_tf.serving.client import plain
@@ -60,6 +61,7 @@ def make_command():
     return command
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
@@ -73,6 +75,8 @@ def main(arguments):
     out = photos.check_words(values, "prepare", "PHOTO|FOLDER|PATTERN ...")
     if values["size"] < 16 or values["size"] % 4:
         raise UsageError(f"--size must be a multiple of 4, 16 or more; received {values['size']}.")
+    if command.given("fit") and not values["whole"]:
+        raise UsageError("--fit goes with --whole: faces are cut as squares.")
     if not 0 <= values["test"] <= 0.9:
         raise UsageError(f"--test must be from 0 to 0.9; received {values['test']}.")
 
@@ -90,18 +94,23 @@ def main(arguments):
         print(f"Done before: {count(len(jobs), 'photo')}; {told}.")
         return 0
     detector = None if values["whole"] else _detector()
-    show = Progress("Photos")
+    looked, show = Progress("Pictures that are there"), Progress("Photos")
+
+    def looking(done, total):
+        nonlocal show
+        looked(done, total)
+        show = Progress("Photos")  # whose time begins when the last of these is read
 
     def progress(number, pictures, total):
         show(number, total, f", {count(pictures, 'picture')}")
 
-    return _tell(prepare(jobs, out, *options, detector, progress, **more), out, values)
+    return _tell(prepare(jobs, out, *options, detector, progress, looking=looking, **more), out, values)
 
 
 def _plan(words, out, domain):
     """(photo, name) pairs, and problems. The pictures of the dataset itself are no photos: it may lie among them."""
     place = out / f"train{domain}"
-    jobs, problems = photos.plan(words, place, overwrite=True)  # what is there counts by its photo, not its name
+    jobs, problems = photos.plan(words, place)  # what is there counts by its photo, not its name
     own = [(out / name).resolve() for name in FOLDERS]
     return [
         (path, result.relative_to(place))
@@ -159,7 +168,7 @@ def _write_records(command, values):
             "See --help."
         )
     if not values["out"]:
-        raise UsageError("Where to? Give the folder of the records, or its URL: --out DIR.")
+        raise UsageError("Missing --out DIR, the output folder or its URL.")
     (folder,), out = values["words"], values["out"].rstrip("/")
     with quiet():
         from ugatit_tf.data import records

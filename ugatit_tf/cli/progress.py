@@ -1,12 +1,15 @@
-"""Progress by time, for whatever may take long: nothing at first, then a line every few seconds."""
+"""Signs of life while something takes long: a line every few seconds."""
 
+import contextlib
+import itertools
+import threading
 import time
 
 EVERY = 5.0  # seconds
 
 
 class Progress:
-    """Prints how far something is.
+    """Prints how far something is: nothing at first, then a line every few seconds.
 
     Args:
         what: is being done, the beginning of each line.
@@ -30,3 +33,30 @@ class Progress:
 
 def _duration(seconds):
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+@contextlib.contextmanager
+def waiting(what, announce=True):
+    """Print what is being done, and every few seconds that it still is, where nobody knows how far it is.
+
+    Args:
+        what: the beginning of the lines.
+        announce: print a line at once, too.
+    """
+    if announce:
+        print(f"{what} ...", flush=True)
+    stop = threading.Event()
+
+    def tell():
+        for count in itertools.count(1):
+            if stop.wait(EVERY):
+                return
+            print(f"{what}: {count * EVERY:.0f} s so far", flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -7,8 +7,9 @@ from PIL import Image
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
+from ugatit_tf.cli.progress import waiting
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import quiet
-from ugatit_tf.cli.waiting import waiting
 from ugatit_tf.data.images import decode
 from ugatit_tf.serving.client import MODEL, GrpcClient, ServingError, connect, plain
 
@@ -23,8 +24,9 @@ size; no face is looked for. To have faces translated in their photos, at the ph
 
   ugatit translate holiday/ --server http://localhost:8501 --model ugatit_a2b --out translated
 
-Of a folder all images are sent, nested folders included, and keep their places. Given again, it sends the photos that
-have no result yet. A photo that fails does not stop the others: it is named at the end, and the exit code is 1.
+Of a folder all images are sent, nested folders included, and keep their places. Run again, it skips the photos that are
+done. A result that was made from another photo, or by another model, is an error without --overwrite. A photo that
+fails does not stop the others: it is named at the end, and the exit code is 1.
 
 For a proxy that asks who you are, {AUTHORIZATION} in the environment is sent as the header Authorization, for
 example {AUTHORIZATION}="Bearer TOKEN". (As a flag, others on this computer could read it.)"""
@@ -55,6 +57,7 @@ def add_server_flags(command, server):
     command.integer("retries", 3, "How often to try again, after 0.5, 1, 2 ... seconds, while the server is not ready.")
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     values = make_command().parse(arguments)
@@ -62,27 +65,38 @@ def main(arguments):
         return 0
     out = photos.check_words(values, "request")
     client = connect_to(values)
-    jobs, problems = plan_new(values, out)
+    results = photos.Results(out, ["request", describe_server(client)])
+    jobs, problems = plan_new(values, results)
     if jobs:
         print(
             f"Each photo as a whole, resized by the server to the size of {plain(client.model)}; no face is looked for "
             "(ugatit translate --server does).",
             flush=True,
         )
-        written = _run(client, jobs, problems)
+        written = _run(client, jobs, problems, results)
         print(f"{written} of {len(jobs)} translated, into {plain(out)}.")
     for problem in problems:
         fail(problem)
     return 1 if problems else 0
 
 
-def plan_new(values, out, keep=()):
-    """The photos that have no result yet, or with --overwrite all, and the problems; see `photos.plan`."""
-    jobs, problems = photos.plan(values["words"], out, True, keep)
-    new = jobs if values["overwrite"] else [(path, result) for path, result in jobs if not result.is_file()]
-    if len(new) < len(jobs):
-        print(f"{len(jobs) - len(new)} of {len(jobs)} done already, in {plain(out)}; --overwrite does them again.")
-    return new, problems
+def plan_new(values, results, keep=()):
+    """The photos that are not done yet, or with --overwrite all, and the problems; see `photos.plan`."""
+    jobs, problems = photos.plan(values["words"], results.out, keep, results.names())
+    if values["overwrite"]:
+        return jobs, problems
+    states = [results.check(*job) for job in jobs]
+    for (path, result), state in zip(jobs, states, strict=True):
+        if state:
+            problems.append(f"{plain(path)}: skipped, {plain(result)} {state}. --overwrite replaces it")
+    if done := states.count(""):
+        print(f"{done} of {len(jobs)} done already, in {plain(results.out)}; --overwrite does them again.")
+    return [job for job, state in zip(jobs, states, strict=True) if state is None], problems
+
+
+def describe_server(client):
+    """What tells a server's model from others."""
+    return [client.url, client.model, client.version]
 
 
 def connect_to(values):
@@ -99,7 +113,7 @@ def connect_to(values):
         raise UsageError(error) from error
 
 
-def _run(client, jobs, problems):
+def _run(client, jobs, problems, results):
     """Translate; returns how many were, and adds to the problems what went wrong. Each photo has its line.
 
     One photo a request: what one of them does to the server is not the others' fault.
@@ -107,6 +121,7 @@ def _run(client, jobs, problems):
     written = 0
     for number, (path, result) in enumerate(jobs, 1):
         note = f"{number}/{len(jobs)} {plain(path)}"
+        entry = results.describe(path, result)
         try:
             pixels = decode(path)
         except ValueError as error:  # begins with the path
@@ -116,7 +131,7 @@ def _run(client, jobs, problems):
         try:
             with waiting(note, announce=False):
                 (picture,) = client.translate([pixels])
-            photos.write(_png(picture), result)
+            results.write(_png(picture), result, entry)
         except OSError as error:
             problems.append(f"{plain(path)}: {plain(error)}")
             print(f"{note}: error", flush=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import glob
 import math
 import pathlib
 import re
@@ -159,7 +160,7 @@ def _source_of(path):
     if not path.is_file():
         if path.with_name(f"{path.name}.index").is_file():
             return path
-        found = _newest(path.parent.glob(f"{_literal(path.name)}-*.index")) if path.name else None
+        found = _newest(path.parent.glob(f"{glob.escape(path.name)}-*.index")) if path.name else None
         if found:
             return found.with_suffix("")
         raise UsageError(f"{path} is not there.{_others(path) or f' Expected {SOURCES}.'}")
@@ -214,10 +215,6 @@ def _newest(paths):
         return math.inf if path.stem.endswith("latest") else number, path.stat().st_mtime
 
     return max(paths, key=order, default=None)
-
-
-def _literal(text):
-    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def _folders(folder, depth):

@@ -576,8 +576,8 @@ def write_demo(folder, seed=0, size=128, train=400, test=100, progress=None):
     """Draw the demo set into `folder/{trainA,trainB,testA,testB}/NNNN.png`, beside a `demo.json`.
 
     The folder appears when the set is complete. Several processes may draw it at once: the first to finish gives
-    the folder, the others discard theirs. If the same set is there already, nothing is drawn; if it has fewer test
-    pictures, only the missing ones are. The first pictures are the same whatever the numbers `train` and `test`.
+    the folder, the others discard theirs. If the same set is there already, nothing is drawn. The first
+    pictures are the same whatever the numbers `train` and `test`.
 
     Args:
         folder: the folder to make; a missing or an empty one.
@@ -604,29 +604,23 @@ def write_demo(folder, seed=0, size=128, train=400, test=100, progress=None):
             raise FileExistsError(f"{folder} is not empty and not this demo set. Remove it, or choose another folder.")
         return False
 
-    former = _fewer_test_pictures(folder, description)
-    if former is None and is_there():
+    if is_there():
         return
-    # The third value selects the people: the two test folders show the same ones. The fourth is the first one's number.
-    splits = (("testA", draw_photo, 2, former or 0, test), ("testB", draw_anime, 2, former or 0, test))
-    if former is None:
-        splits = (("trainA", draw_photo, 0, 0, train), ("trainB", draw_anime, 1, 0, train), *splits)
-    done, total = 0, sum(end - start for *_, start, end in splits)
+    # The third value selects the people: the two test folders show the same ones.
+    splits = (("trainA", draw_photo, 0, train), ("trainB", draw_anime, 1, train))
+    splits += (("testA", draw_photo, 2, test), ("testB", draw_anime, 2, test))
+    done, total = 0, 2 * (train + test)
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
     drawing = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
     try:
-        for name, draw, split, start, end in splits:
+        for name, draw, split, count in splits:
             (drawing / name).mkdir(parents=True)
-            for index in range(start, end):
+            for index in range(count):
                 draw(_person(seed, split, index), size).save(drawing / name / f"{index:04d}.png")
                 done += 1
                 if progress is not None:
                     progress(done, total)
         (drawing / "demo.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        if former is not None:
-            for path in (*drawing.glob("test?/*.png"), drawing / "demo.json"):  # demo.json last: then all are there
-                path.replace(folder / path.relative_to(drawing))
-            return
         try:
             drawing.rename(folder)
         except OSError:
@@ -634,12 +628,3 @@ def write_demo(folder, seed=0, size=128, train=400, test=100, progress=None):
                 raise
     finally:
         shutil.rmtree(drawing, ignore_errors=True)
-
-
-def _fewer_test_pictures(folder, description):
-    """The number of test pictures of the set in `folder` if it is the described one but for having fewer; else None."""
-    stored = _stored(folder)
-    if not isinstance(stored, dict) or {**stored, "test": description["test"]} != description:
-        return None
-    count = stored.get("test")
-    return count if isinstance(count, int) and count < description["test"] else None

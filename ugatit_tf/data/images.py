@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import math
 import os
 import pathlib
 import re
@@ -64,6 +65,10 @@ _AVIF, _HEIF = {b"avif", b"avis"}, {b"heic", b"heix", b"heim", b"heis", b"hevc",
 _HEAD = 256  # bytes that tell the format
 _LARGEST_PROFILE = 1 << 24  # bytes of an ICC profile
 ORIENTATION_TAG = 0x0112
+# Of a TIFF's own tags, those that are no layout of its pixels: description, make, model, orientation, resolution,
+# software, date, artist, computer, copyright, and the folders of the camera's and the place's.
+_CAMERA_TAGS = {0x010E, 0x010F, 0x0110, ORIENTATION_TAG, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C}
+_CAMERA_TAGS |= {0x8298, 0x8769, 0x8825}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -144,7 +149,7 @@ def open_image(path):
         OSError: it cannot be read.
     """
     if _is_url(path) or re.search(r"\.tfrecord#\d+$", os.fspath(path)):
-        from ugatit_tf.data import records  # which costs TensorFlow
+        from ugatit_tf.data import records  # imports TensorFlow
 
         return io.BytesIO(records.read_image(path))
     return open(path, "rb")
@@ -225,11 +230,12 @@ def _open(opener, file, icc=None):
         orientation = image.getexif().get(ORIENTATION_TAG)
     except Exception:  # damaged metadata: the picture itself is whole
         orientation = None
+    camera = image.info.get("exif") or _exif(image)
 
     def upright(image):
         return np.array(image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image)
 
-    icc, exif = icc or image.info.get("icc_profile"), image.info.get("exif")
+    icc = icc or image.info.get("icc_profile")
     if image.mode.startswith("I"):
         image = _from_16_bits(image)
     layer = None
@@ -244,7 +250,18 @@ def _open(opener, file, icc=None):
         composite = _converted(image, icc) or image.convert("RGB")
     if colours.kind(icc) != "RGB" or image.mode not in ("RGB", "RGBA", "P"):
         icc = None  # not one of the RGB pixels that became of it
-    return Photo(upright(composite), layer, icc, exif, several)
+    return Photo(upright(composite), layer, icc, camera, several)
+
+
+def _exif(image):
+    """A camera's data that are no block of their own, as in a TIFF, as EXIF bytes; None if none can be read."""
+    try:
+        exif = image.getexif()
+        for tag in set(exif) - _CAMERA_TAGS:
+            del exif[tag]
+        return exif.tobytes() if exif else None
+    except Exception:  # damaged metadata: the picture itself is whole
+        return None
 
 
 def _converted(image, icc):
@@ -285,12 +302,13 @@ def to_aspect(pixels, fit, size=(1, 1)):
     Args:
         pixels: uint8 [H, W, C].
         fit: `"squeeze"`: they stay as they are, so that resizing squeezes them, as the official codes do; `"crop"`: the
-            middle; `"pad"`: the whole, whose border goes on at two sides. (Any ratio works so, and nothing is there
-            twice, as in a mirror.)
+            middle; `"pad"`: the whole, padded with its edge pixels. (Any ratio works so, and nothing is there twice,
+            as in a mirror.)
         size: (height, width) they will be resized to, or any of the same ratio; a square by default.
 
     Returns:
-        uint8 [h, w, C], with the ratio of `size` to the pixel; or `pixels`.
+        uint8 [h, w, C], with the ratio of `size` to the pixel; or `pixels`. What "pad" would make larger than
+        `MAX_PIXELS` is shrunk before.
 
     Raises:
         ValueError: there is no such fit.
@@ -301,6 +319,9 @@ def to_aspect(pixels, fit, size=(1, 1)):
         return pixels
     if fit == "crop":
         return pixels[top : top + along, left : left + across]
+    if across * along > MAX_PIXELS:
+        factor = math.ceil(math.sqrt(across * along / MAX_PIXELS))
+        return to_aspect(np.asarray(Image.fromarray(pixels).reduce(factor)), fit, size)
     return np.pad(pixels, ((-top, along - height + top), (-left, across - width + left), (0, 0)), mode="edge")
 
 
@@ -539,7 +560,7 @@ class Dataset:
         """Lines for people: what in the folders is not used, and what happens to it otherwise than they may think.
 
         Args:
-            fit: what becomes of images that are not square, see `to_aspect`.
+            fit: what becomes of images that are not square, see `to_aspect`; None: they are stored as they are.
         """
         return [line for contents in self.contents for line in contents.notes(fit)]
 
@@ -613,7 +634,7 @@ def describe_oblong(place, sizes, fit):
     Args:
         place: where they are.
         sizes: list of the images' (width, height).
-        fit: see `to_aspect`.
+        fit: see `to_aspect`; None: they are stored as they are.
     """
     oblong = [size for size in sizes if max(size) > _OBLONG * min(size)]
     if not oblong:
@@ -622,7 +643,8 @@ def describe_oblong(place, sizes, fit):
     fate = {
         "squeeze": "squeezed into a square; --fit crop or --fit pad keeps proportions",
         "crop": "the middle is taken (--fit crop)",
-        "pad": "made square, the border going on (--fit pad)",
+        "pad": "padded with the edge pixels (--fit pad)",
+        None: "stored as they are; training squeezes them into a square, and --fit crop or --fit pad keeps proportions",
     }[fit]
     return [f"{place}: {what} {oblong[0][0]}x{oblong[0][1]}: {fate}."]
 
@@ -680,7 +702,7 @@ def load_dataset(folder, need=("trainA", "trainB"), progress=None):
     if unknown:
         raise ValueError(f"need takes names from {', '.join(FOLDERS)}; received {', '.join(map(repr, unknown))}.")
     if holds_records(folder):
-        from ugatit_tf.data import records  # which costs TensorFlow
+        from ugatit_tf.data import records  # imports TensorFlow
 
         return records.load_records(folder, need)
     folder = pathlib.Path(folder)
@@ -738,7 +760,7 @@ def _layout(folder, need, lines):
             *dict.fromkeys(f"  {line}" for line in lines),  # a missing folder lacks each of its parts
             f"Expected image files ({', '.join(suffix[1:] for suffix in SUFFIXES)}) in",
             *layout,
-            "Give another place with --data_dir and --dataset. selfie2anime is to be had from its authors "
+            "Give another place with --data_dir and --dataset. selfie2anime is available from its authors "
             f"(https://github.com/taki0112/UGATIT): {SELFIE2ANIME}",
             "--dataset demo needs no files: it is drawn on first use.",
         ]

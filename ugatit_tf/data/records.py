@@ -330,7 +330,7 @@ def write_records(folder, out, progress=None, records=RECORDS, size=BYTES, check
     held = _list_own(out)
     _remove_abandoned(out)
     dataset = load_dataset(folder, progress=checking)
-    for line in dataset.notes() if tell else ():
+    for line in dataset.notes(fit=None) if tell else ():
         tell(line)
     paths = dict(zip(FOLDERS, (dataset.train_a, dataset.train_b, dataset.test_a, dataset.test_b), strict=True))
     images = {name: [_Image.of(path, folder / name) for path in paths[name]] for name in FOLDERS}

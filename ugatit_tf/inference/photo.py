@@ -64,7 +64,7 @@ class PhotoTranslator:
         self.strength = strength
         self.heatmap = heatmap
         self.max_side = max_side or LONG_SIDE * generator.size
-        self.own_shape = fit is None and getattr(generator, "any_size", False)
+        self.own_shape = detector is None and fit is None and getattr(generator, "any_size", False)
         self.fit = fit or "squeeze"
 
     def __call__(self, photo):

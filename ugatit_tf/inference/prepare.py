@@ -143,6 +143,8 @@ class _Former:
             return cls({}, [])
         try:
             values = json.loads(path.read_text(encoding="ascii"))
+            if missing := {"size", "whole", "test_share"} - values.keys():
+                raise KeyError(*sorted(missing))
             return cls(values, [Outcome.from_dict(entry) for entry in values["files"]])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -204,13 +206,16 @@ def find_new(jobs, out, domain="A", size=256, test=0.1, whole=False, fit="squeez
     new = [job for job, is_new in pending if is_new]
     if new and not add:
         raise FileExistsError(
-            f"{place}, and {len(new)} of these {len(jobs)} photos are new, {new[0][0]} for one. --add adds them, and "
+            f"{place}, and {len(new)} of these {len(jobs)} photos {'is' if len(new) == 1 else 'are'} new, such as "
+            f"{new[0][0]}. --add adds them, and "
             "leaves what is there as it is."
         )
     return [job for job, _ in pending] if add else []
 
 
-def prepare(jobs, out, domain="A", size=256, test=0.1, detector=None, progress=None, fit="squeeze", add=False):
+def prepare(
+    jobs, out, domain="A", size=256, test=0.1, detector=None, progress=None, fit="squeeze", add=False, looking=None
+):
     """Make the two folders of one domain, or add to them; the other domain's stay as they are.
 
     Each face of a photo is cut and judged as `PhotoTranslator` does it. Of pictures that are nearly the same the one
@@ -234,6 +239,7 @@ def prepare(jobs, out, domain="A", size=256, test=0.1, detector=None, progress=N
         progress: called between two photos with the number of photos and of pictures so far, and of photos to come.
         fit: how photos as a whole become squares, see `ugatit_tf.data.images.to_aspect`.
         add: add to what is there.
+        looking: called as `looking(done, total)` after each picture that is there already: they are read first.
 
     Returns:
         A `Report` of the photos that were not done. `prepare_X.json` in `out` has all of them. Where nothing was
@@ -249,7 +255,7 @@ def prepare(jobs, out, domain="A", size=256, test=0.1, detector=None, progress=N
     if not jobs:
         return Report(0, 0, 0, [], path if done else None, done)
     former = _Former.of(out, domain)
-    there = _pictures_there(out, parts, detector)
+    there = _pictures_there(out, parts, detector, looking)
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     staging = None
     try:
@@ -295,22 +301,28 @@ def prepare(jobs, out, domain="A", size=256, test=0.1, detector=None, progress=N
                 folder.rmdir()
 
 
-def _pictures_there(out, parts, detector):
+def _pictures_there(out, parts, detector, looking):
     """(name, signature) of the pictures that the folders hold; the name is that below `out`."""
     cells, found = (FACES if detector else WHOLE)[0], []
-    for part in parts:
-        for path in scan(out / part).images if (out / part).is_dir() else ():
-            image = np.zeros((cells, cells, 3), np.uint8)
-            with contextlib.suppress(ValueError):  # not one of ours; its name is taken all the same
-                image = decode(path)
-            found.append((path.relative_to(out).as_posix(), signature(image, cells)))
+    paths = [path for part in parts if (out / part).is_dir() for path in scan(out / part).images]
+    for path in paths:
+        image = np.zeros((cells, cells, 3), np.uint8)
+        with contextlib.suppress(ValueError):  # not one of ours; its name is taken all the same
+            image = decode(path)
+        found.append((path.relative_to(out).as_posix(), signature(image, cells)))
+        if looking:
+            looking(len(found), len(paths))
     return found
 
 
 def _join(former, outcomes, parts):
-    """The `Report` of all calls: what a later one found of a photo replaces what earlier ones did."""
+    """The `Report` of all calls. What a later one found of a photo replaces what earlier ones did, but for pictures:
+    a photo that changed has the picture from before, and the new one.
+    """
     again = {os.path.abspath(outcome.file) for outcome in outcomes}
-    outcomes = [outcome for outcome in former if os.path.abspath(outcome.file) not in again] + outcomes
+    outcomes = [
+        outcome for outcome in former if outcome.result or os.path.abspath(outcome.file) not in again
+    ] + outcomes
     written = [sum((outcome.result or "").startswith(f"{part}/") for outcome in outcomes) for part in parts]
     return Report(len({outcome.file for outcome in outcomes}), *written, outcomes, None)
 

@@ -39,8 +39,8 @@ _WORDS = 300  # characters of a server's message that are shown
 
 # What people have at hand is often the address of one of TensorFlow Serving's own calls, in part or whole.
 _REST_PATH = re.compile(
-    r"(?P<prefix>.*?)/v1(?:/models(?:/(?P<model>[^/:]+)(?P<version>/versions/\d+|/labels/[^/:]+)?"
-    r"(?P<verb>:predict|/metadata)?)?)?/?",
+    r"(?:/v1|(?P<prefix>.*?)/v1/models(?:/(?P<model>[^/:]+)(?P<version>/versions/\d+|/labels/[^/:]+)?"
+    r"(?P<verb>:predict|/metadata)?)?)/?",
     re.IGNORECASE,
 )
 
@@ -107,6 +107,7 @@ class _Client:
     """What REST and gRPC have in common: images to requests, retries, and errors in words."""
 
     schemes: tuple[str, ...] = ()
+    version = ""  # that the address names, as a path
 
     def __init__(self, url: str, model: str | None, timeout: float, retries: int, headers: Mapping[str, str] | None):
         self.timeout = timeout
@@ -284,6 +285,7 @@ class RestClient(_Client):
             raise ValueError(f"The address names the model {named!r}, and model says {model!r}: leave one of them out.")
         super().__init__(url, model if named is None else named, timeout, retries, headers)
         path = f"{self._address.path.rstrip('/')}/v1/models/{urllib.parse.quote(self.model, safe='')}"
+        self.version = version
         self._path = path + version
 
     @staticmethod
@@ -295,7 +297,7 @@ class RestClient(_Client):
             return url, None, ""  # which _parse refuses in words
         if found := _REST_PATH.fullmatch(slash + path):
             model = found["model"] and urllib.parse.unquote(found["model"])
-            return f"{start}://{host}{found['prefix']}", model, found["version"] or ""
+            return f"{start}://{host}{found['prefix'] or ''}", model, found["version"] or ""
         if re.search(r"/v1/models\b", slash + path, re.IGNORECASE):
             raise ValueError(
                 f"A server's address is http://HOST:PORT, or that of a call, http://HOST:PORT/v1/models/NAME:predict, "
