@@ -242,9 +242,9 @@ def _refuse_pytorch_iterations(command, values, run):
     epochs, rest = divmod(steps, 10_000)
     same = f"--epoch {epochs} --iteration 10000" if epochs and not rest else f"--epoch 2 --iteration {-(-steps // 2)}"
     raise UsageError(
-        f"--iteration {steps} is the number of steps in each of {run.train.epoch} epochs: {run.train.total_steps:,} in "
-        f"all. The official PyTorch code counts all steps with it; for its {steps:,} give {same}. For the "
-        f"{run.train.total_steps:,} add --epoch {run.train.epoch}."
+        f"--iteration {steps} is the number of steps in each of {count(run.train.epoch, 'epoch')}: "
+        f"{run.train.total_steps:,} in all. The official PyTorch code counts all steps with it; for its {steps:,} give "
+        f"{same}. For the {run.train.total_steps:,} add --epoch {run.train.epoch}."
     )
 
 

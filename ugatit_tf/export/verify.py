@@ -169,14 +169,18 @@ print(median_milliseconds(lambda: run(image=image)["image"].numpy()))
 
 def table(proofs):
     """The proofs as a Markdown table, with a line below that explains its columns."""
-    rows = [["file", "MB", "PSNR", "error", *(f"ms {threads}" for threads in THREADS), "parts"]]
+    timed = any(proof.milliseconds for proof in proofs)  # files of weights alone are not
+    last = [*(f"ms {threads}" for threads in THREADS), "parts"]
+    rows = [["file", "MB", "PSNR", "error", *(last if timed else ())]]
     for proof in proofs:
         times = [f"{proof.milliseconds[threads]:.0f}" if proof.milliseconds else "" for threads in THREADS]
         parts = "" if proof.partitions is None else str(proof.partitions)
-        rows.append([proof.file, f"{proof.megabytes:.1f}", f"{proof.psnr:.1f}", str(proof.levels), *times, parts])
+        row = [proof.file, f"{proof.megabytes:.1f}", f"{proof.psnr:.1f}", str(proof.levels)]
+        rows.append([*row, *([*times, parts] if timed else [])])
     images = ", ".join(dict.fromkeys(proof.images for proof in proofs if proof.images))
     notes = ["PSNR in dB and largest error in grey levels, against the trained generator."]
     notes += [f"Tried on {images}."] if images else []
-    notes += [f"ms {threads}: milliseconds of an image with {count(threads, 'thread')}." for threads in THREADS]
-    notes += ["parts: into which XNNPACK divides a file; 1 is the fastest."]
+    if timed:
+        notes += [f"ms {threads}: milliseconds of an image with {count(threads, 'thread')}." for threads in THREADS]
+        notes += ["parts: into which XNNPACK divides a file; 1 is the fastest."]
     return "\n".join([markdown_table(rows), "", *notes])
