@@ -90,17 +90,19 @@ def _read_model(path):
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"--model must be a .tflite file that export.py wrote; {path}: {error.strerror}.") from error
+        raise ValueError(
+            f"--model must be a .tflite file that ugatit export wrote; {path}: {error.strerror}."
+        ) from error
     if content[4:8] != b"TFL3":
         raise ValueError(
-            f"--model must be a .tflite file that export.py wrote; {path} is none ({len(content)} bytes, "
+            f"--model must be a .tflite file that ugatit export wrote; {path} is none ({len(content)} bytes, "
             f"which begin with {content[:8]!r})."
         )
     return content
 
 
 def _description(content, path):
-    """Label and licence, from the JSON that export.py puts into its files."""
+    """Label and licence, from the JSON that ugatit export puts into its files."""
     start = content.find(b'{"label": ')
     try:
         described, _ = json.JSONDecoder().raw_decode(content[start : start + 65536].decode("utf-8", "replace"))

@@ -15,7 +15,7 @@ from c_api import LoadedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
 from ugatit_tf.data.pipeline import to_float
-from ugatit_tf.export import metadata, saved_model
+from ugatit_tf.export import saved_model
 from ugatit_tf.export.signatures import Signatures, to_uint8
 
 MODELS = {"light": {}, "full": {"light": False}, "pytorch": {"flavor": "pytorch"}, "cyclegan": {"flavor": "cyclegan"}}
@@ -223,5 +223,5 @@ def test_a_server_that_watches_never_sees_half_a_model(tmp_path):
 def test_the_hash_is_of_the_weights_alone(make_generator):
     first, same, other = make_generator(), make_generator(name="other"), make_generator()
     other.variables[0].assign_add(keras.ops.ones_like(other.variables[0]) * 1e-3)
-    assert metadata.weights_sha256(first) == metadata.weights_sha256(same)
-    assert metadata.weights_sha256(first) != metadata.weights_sha256(other)
+    assert first.weights_sha256() == same.weights_sha256()
+    assert first.weights_sha256() != other.weights_sha256()

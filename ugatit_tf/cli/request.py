@@ -7,6 +7,7 @@ from PIL import Image
 
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import quiet
 from ugatit_tf.cli.waiting import waiting
 from ugatit_tf.data.images import decode
@@ -55,6 +56,7 @@ def add_server_flags(command, server):
     command.integer("retries", 3, "How often to try again, after 0.5, 1, 2 ... seconds, while the server is not ready.")
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     values = make_command().parse(arguments)

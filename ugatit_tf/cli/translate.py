@@ -9,6 +9,7 @@ import time
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.request import add_server_flags, connect_to, plan_new
+from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import find_gpus, find_model, quiet
 from ugatit_tf.cli.waiting import waiting
 from ugatit_tf.config import FITS
@@ -77,6 +78,7 @@ def make_command():
     return command
 
 
+@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
