@@ -445,7 +445,7 @@ def _read_rows(path):
     """The rows of an earlier export.json; none where it cannot be used."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         rows = json.loads(path.read_text())["files"]
-        return [row for row in rows if {"file", "version", "sha256", "made_by"} <= row.keys()]
+        return [row for row in rows if {"file", "version", "sha256", "made_by", "images"} <= row.keys()]
     return []
 
 

@@ -9,8 +9,8 @@ from ugatit_tf.evaluation.score import size_words
 from ugatit_tf.text import markdown_table
 
 WIDTH = 80  # characters of a table's line, at most: what a terminal has
-# Column, metric, its error, digits, and which is better (None: neither is, see docs/evaluation.md). Names and scales are those of the JSON files, the logs and
-# TensorBoard.
+# Column, metric, its error, digits, and which is better (None: neither, see docs/evaluation.md). Names and scales are
+# those of the JSON files, the logs and TensorBoard.
 _COLUMNS = [
     ("KID", "kid", "kid_error", 4, min),
     ("FID", "fid", None, 1, min),

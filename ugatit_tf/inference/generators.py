@@ -16,7 +16,7 @@ _DESCRIPTION = re.compile(rb'\{"label": ')  # the beginning of the JSON that `ug
 
 
 def find_export(path):
-    """The file or folder of `ugatit export` that a path means, of a model with versions the newest; None if it is none."""
+    """The TFLite file or SavedModel that a path means, of a model with versions the newest; None if it means none."""
     path = pathlib.Path(path)
     if path.suffix == ".tflite":
         return path
