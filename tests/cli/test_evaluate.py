@@ -12,6 +12,7 @@ import sys
 import types
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -239,6 +240,36 @@ def test_translations_of_a_dataset(six_pairs, draw_images, network, tmp_path):
     assert listing(tmp_path / "out") == ["evaluation.json"]
 
 
+@pytest.mark.parametrize("fit", ["squeeze", "crop", "pad"])
+def test_a_run_and_a_folder_of_its_translations_score_alike(folder, draw_images, tmp_path, fit):
+    """Whatever becomes of images that are not square; and each fit scores otherwise."""
+    for name, colour in (("testA", (70, 90, 160)), ("testB", (190, 110, 60))):
+        for path in draw_images(tmp_path / "data" / name, colour, size=30).iterdir():
+            pixels = np.asarray(Image.open(path)).astype(int)
+            slope = np.linspace(-60, 60, 30).astype(int)[:, None]
+            Image.fromarray((pixels + slope).clip(0, 255).astype(np.uint8)).crop((0, 0, 20, 30)).save(path)
+    words = ["--dataset", "data", "--data_dir", tmp_path, "--direction", "a2b", "--fit", fit, "--out", tmp_path / "out"]
+    checkpoint = folder / "run" / "checkpoint" / "best.npz"
+    text = run_command(checkpoint, *words)
+    record = read(tmp_path / "out")[1]
+    paths = [find_images(tmp_path / "data" / name) for name in ("testA", "testB")]
+    generator = ugatit_tf.UGATIT.load(checkpoint, ema=False).gen_a2b
+    pictures = Evaluator([], *paths, 24, fit=fit).pictures("a2b", 6, generator)
+    (tmp_path / "found").mkdir()
+    for path, picture in zip(paths[0], pictures, strict=True):
+        Image.fromarray(picture).save(tmp_path / "found" / path.name)
+    notes = [line for line in text.splitlines() if "not square" in line]
+    text = run_command(tmp_path / "found", *words)
+    assert [line for line in text.splitlines() if "not square" in line] == notes[1:]  # of testB, in the same words
+    (found,) = read(tmp_path / "out")
+    fields = ("kid", "fid", "precision", "recall", "coverage")
+    scores, expected = (part["features"]["random-conv"] for part in (found, record))
+    assert [scores[name] for name in fields] == [expected[name] for name in fields]
+    assert found["pairs"] == record["pairs"]
+    others = score_folders([features.load_features("random")], find_images(tmp_path / "found"), paths[1])
+    assert (others["features"]["random-conv"]["kid"] == scores["kid"]) is (fit == "squeeze")
+
+
 def test_two_folders(six_pairs, network, tmp_path):
     folders = [six_pairs / "testA", six_pairs / "testB"]
     text = run_command(*folders, "--out", tmp_path / "out", "--nopaired")
@@ -296,6 +327,7 @@ def test_words_that_make_no_sense(fails, plain, six_pairs, tmp_path):
         ((six_pairs / "testA", "none"), "none is not there."),
         ((checkpoint, "--all"), "--all is for a run folder."),
         ((six_pairs / "testA", "--all"), "--all is for a run folder."),
+        ((six_pairs / "testA", six_pairs / "testB", "--fit", "crop"), "leave out --dataset, --direction and --fit."),
         ((six_pairs / "testA",), "is a folder of images, not a run: name a second folder"),
         ((six_pairs / "testA", "--dataset", "x"), "give --dataset and --direction a2b (or b2a)"),
         ((tmp_path / "empty", six_pairs / "testA"), f"{tmp_path / 'empty'} has no images."),

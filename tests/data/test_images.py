@@ -492,6 +492,16 @@ def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
     assert len(json.loads((tmp_path / "memory.json").read_text())["files"]) == 20
 
 
+def test_a_memory_that_was_half_written_goes(tmp_path):
+    """By an earlier version, two days ago."""
+    path = save(tmp_path / "a.png")
+    half = tmp_path / f"{images.MEMORY_FILE}.{'0' * 32}.tmp"
+    half.write_bytes(b"half")
+    os.utime(half, (0, 0))
+    check_images([path], tmp_path / images.MEMORY_FILE)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [images.MEMORY_FILE, "a.png"]
+
+
 def test_names_that_are_not_text(tmp_path):
     path = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4.png"))
     path.touch()
