@@ -360,7 +360,7 @@ def test_without_a_dataset_images_are_drawn(run, tmp_path, capsys):
     files = files_of(tmp_path / "run" / "export")
     assert (files["float32"]["images"], files["float32"]["ranges"]) == ("2 drawn", "")
     assert (files["static_int8"]["images"], files["static_int8"]["ranges"]) == ("2 drawn", "2 drawn")
-    assert "| 2 drawn |" in (tmp_path / "run" / "export" / "export.md").read_text()
+    assert "\nTried on 2 drawn.\n" in (tmp_path / "run" / "export" / "export.md").read_text()
 
 
 def test_what_was_proven_on_drawn_images_is_proven_on_real_ones_later(run, tmp_path, capsys):
@@ -418,11 +418,13 @@ def test_a_dataset_that_was_named_must_be_there(run, tmp_path, capsys):
 
 
 def test_drawn_images_are_of_each_domain_and_always_the_same():
-    photos, drawings = (export._choose(None, ("test",), direction, 50).read((32, 48)) for direction in ("a2b", "b2a"))
+    photos, drawings = (
+        export._choose(None, ("test",), direction, 50, "squeeze").read((32, 48)) for direction in ("a2b", "b2a")
+    )
     assert photos.shape == drawings.shape == (8, 32, 48, 3)
     assert photos.dtype == np.uint8
     assert np.abs(photos.astype(int) - drawings).mean() > 10
-    np.testing.assert_array_equal(photos, export._choose(None, ("test",), "a2b", 50).read((32, 48)))
+    np.testing.assert_array_equal(photos, export._choose(None, ("test",), "a2b", 50, "squeeze").read((32, 48)))
 
 
 def test_a_generator_alone(make_run, tmp_path, capsys):

@@ -19,7 +19,7 @@ from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
 from ugatit_tf.data import pipeline
-from ugatit_tf.data.images import to_aspect
+from ugatit_tf.data.images import to_aspect, to_uint8
 from ugatit_tf.training.lock import RunLock
 from ugatit_tf.weights import archive
 from ugatit_tf.weights.torch_file import read_torch_file
@@ -566,14 +566,19 @@ def test_fit_on_the_command_line(fit, run, tmp_path, monkeypatch):
         Image.fromarray(pixels).save(path)
 
     def shown(fit):
-        return np.rint(pipeline.resize(to_aspect(pixels, fit), 24))
+        return to_uint8(pipeline.to_float(pipeline.resize(to_aspect(pixels, fit), 24))).astype(int)
 
     seen = []
-    monkeypatch.setattr("ugatit_tf.training.loop.fit", lambda trainer, batches, *rest: seen.append(next(iter(batches))))
+
+    def fit_once(trainer, batches, run, *rest):
+        seen.extend([run.to_json(), *next(iter(batches))])
+
+    monkeypatch.setattr("ugatit_tf.training.loop.fit", fit_once)
     new = ["--run_dir", str(tmp_path / "new"), *MODEL, "--noaugment_flag"]
     assert main(["train", *run, *new, "--fit", fit]) == 0
-    assert json.loads((tmp_path / "new" / "config.json").read_text())["data"]["fit"] == fit
-    for batch in seen[0]:
+    config, *batches = seen
+    assert json.loads(config)["data"]["fit"] == fit
+    for batch in batches:
         found = (np.asarray(batch)[0] + 1) * 127.5
         assert min(np.abs(found - expected).max() for expected in (shown(fit), shown(fit)[:, ::-1])) < 0.51
     for words, expected in ((["--fit", fit], fit), ([], "squeeze")):  # which the older run was trained with
@@ -582,8 +587,8 @@ def test_fit_on_the_command_line(fit, run, tmp_path, monkeypatch):
         np.testing.assert_array_equal(np.asarray(found), shown(expected))
     path = tmp_path / "run" / "checkpoint" / "step-00000001.npz"
     arrays, _ = archive.read(path)
-    archive.write(path, arrays, (tmp_path / "new" / "config.json").read_text())
-    shutil.copy(tmp_path / "new" / "config.json", tmp_path / "run")
+    archive.write(path, arrays, config)
+    (tmp_path / "run" / "config.json").write_text(config)
     assert main(["train", "--phase", "test", str(tmp_path / "run")]) == 0
     found = Image.open(tmp_path / "run" / "results" / "inputs" / "a" / "1.png")
     np.testing.assert_array_equal(np.asarray(found), shown(fit))

@@ -591,7 +591,7 @@ def test_drafts_of_a_process_that_ended_go(tmp_path):
     made, out = make_folder(tmp_path / "set", {"trainA": 3, "trainB": 2, "testA": 1}), tmp_path / "out"
     here = Process.here()
     dead, unseen = dataclasses.replace(here, started="long ago"), dataclasses.replace(here, machine="another")
-    (out / "testA").mkdir(parents=True)
+    write(made, out)
     names = [f".record.{owner.tag}-0.tmp" for owner in (here, dead, unseen)] + [f".{'0' * 32}.tmp"]
     for name in names:
         (out / name).write_bytes(b"half")

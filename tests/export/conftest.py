@@ -27,11 +27,11 @@ def _file(pixels, kind="PNG", **options):
 def _rounding(generator, images):
     """How far results of two float32 programs for the same network may be apart.
 
-    They sum in other orders and fuse other steps. What each step rounds off is, by the standard model of floating point
-    (Higham, Accuracy and Stability of Numerical Algorithms, 2002, sections 1.5 and 3.1), what exact arithmetic would give
-    for operands moved by one unit in their last place. So every weight is moved by one unit, up or down at random, and
-    the largest change of the results in a few draws is the bound: it follows the network's depth and size, and neither
-    the processor nor how its kernels sum.
+    They sum in other orders and fuse other steps. What a step rounds off is what exact arithmetic would give for
+    operands that are a unit in the last place off (backward error: Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, sections 1.5 and 3.1). So every weight is moved by one unit, up or down at random, and the largest
+    change of the results in a few draws is the bound: it follows the network's depth and size, and is none of one
+    processor's kernels.
     """
     expected = np.asarray(generator(images, training=False)[0])
     weights, draws, found = generator.get_weights(), np.random.default_rng(0), []

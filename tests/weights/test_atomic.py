@@ -177,7 +177,7 @@ def abandon(folder, name, hours=0):
     (place / "inside").mkdir(parents=True)
     (place / "inside" / "part").write_bytes(b"half")
     for path in (*place.rglob("*"), place):
-        os.utime(path, 2 * [time.time() - hours * HOUR])
+        os.utime(path, 2 * (time.time() - hours * HOUR,))
     return place
 
 
