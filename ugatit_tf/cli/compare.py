@@ -82,7 +82,7 @@ def main(arguments):
     evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())), fits[0])
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
-    pictures = {direction: {"input": evaluator.pictures(direction, PICTURES)} for direction in evaluate.DIRECTIONS}
+    pictures = {direction: [("input", evaluator.pictures(direction, PICTURES))] for direction in evaluate.DIRECTIONS}
     names = _names(sources)
     for name, path in zip(names, checkpoints, strict=True):
         print(f"Scoring {path} ...", flush=True)
@@ -90,14 +90,14 @@ def main(arguments):
         records += [{**record, "label": name} for record in found]
         for direction in evaluate.directions_of(model, evaluate.DIRECTIONS):
             generator = getattr(model, f"gen_{direction}")
-            pictures[direction][name] = evaluator.pictures(direction, PICTURES, generator)
+            pictures[direction].append((name, evaluator.pictures(direction, PICTURES, generator)))
 
     records.sort(key=lambda record: record["direction"])
     evaluate.show(records, out / "comparison.json", head)
     with replacing(out / "comparison.md") as file:
         file.write(report.markdown(records).encode())
-    for direction, columns in pictures.items():
-        titles, columns = list(columns), list(columns.values())
+    for direction, named in pictures.items():
+        titles, columns = map(list, zip(*named, strict=True))
         if evaluator.paired:
             columns.append(evaluator.truths(direction, PICTURES))
             titles.append("truth")

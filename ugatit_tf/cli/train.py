@@ -648,7 +648,7 @@ def _test(command, values, arguments):
     tests = {f"test{direction[0].upper()}": direction for direction in DIRECTIONS}
     roots = {name: os.path.join(data.path, name) for name, way in tests.items() if way in directions}  # of a URL, too
     there = [name for name, root in roots.items() if tf.io.gfile.isdir(os.fsencode(root))]
-    dataset = find_dataset(data, need=there or roots)
+    dataset = find_dataset(data, need=there or list(roots))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
     if len(directions) < 2:
         print(f"It holds the generator of {directions[0]} alone: identity and cycle are white in the sheets.")
