@@ -53,6 +53,19 @@ def test_links_lead_somewhere(path):
             assert anchor in slugs, target
 
 
+def test_tables_of_results_fit_a_terminal_and_mark_the_best():
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) >= 12
+    for table in tables:
+        head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        assert max(map(len, table.splitlines())) <= 80
+        for title, *cells in list(zip(head, *rows, strict=True))[1:]:
+            values = [float(cell.strip("*").split()[0]) for cell in cells]
+            best = max(values) if title in ("PSNR, dB", "SSIM") else min(values)
+            assert [cell.startswith("**") for cell in cells] == [value == best for value in values]
+
+
 def test_the_citation_names_this_version():
     version = re.search(r'"(.+)"', (ROOT / "ugatit_tf/__init__.py").read_text().split("__version__")[1]).group(1)
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -118,8 +118,8 @@ def scoring(tmp_path_factory):
     build = functools.cache(ugatit._build)
 
     @functools.wraps(ugatit._build)
-    def build_once(config, seed=0):
-        return build(config)
+    def build_once(config, seed=0, names=None):
+        return {name: network for name, network in build(config).items() if names is None or name in names}
 
     def function(python_function=None, **words):
         return python_function or (lambda same: same)

@@ -19,6 +19,8 @@ from ugatit_tf.evaluation import features, report
 from ugatit_tf.evaluation.score import Evaluator
 from ugatit_tf.inference import sheets
 from ugatit_tf.weights import archive
+from ugatit_tf.weights.torch_file import read_torch_file
+from ugatit_tf.weights.torch_writer import write_torch_file
 
 pytestmark = pytest.mark.usefixtures("scoring")
 CELL = 144  # pixels: 24, enlarged until there are 128 or more
@@ -131,6 +133,45 @@ def test_unpaired_images_of_another_dataset(folder, draw_images, write_run, tmp_
     for direction, count in (("a2b", 8), ("b2a", 4)):
         found, _ = cells(tmp_path / "out" / f"{direction}.png")
         assert found.shape[:2] == (count, 3)
+
+
+def test_a_generator_alone_is_compared_in_its_direction(draw_images, six_pairs, drawn_arrays, tmp_path):
+    """Two official files, one of them with one generator. A fit that both are shown the images with is a flag's."""
+    config = ugatit_tf.ModelConfig(flavor="pytorch", ch=2, n_res=1, n_dis=4, img_size=24)
+    model = ugatit_tf.UGATIT(config)
+    model.set_arrays(drawn_arrays(config), "here")
+    model.save_pt(tmp_path / "both.pt")
+    states = read_torch_file(tmp_path / "both.pt")
+    write_torch_file(tmp_path / "one.pt", {"genB2A": states["genB2A"]})
+    words = ["--dataset", six_pairs.name, "--data_dir", six_pairs.parent, "--out", tmp_path / "out"]
+    run_command(tmp_path / "both.pt", tmp_path / "one.pt", *words)
+    rows = [(record["direction"], record["label"]) for record in read(tmp_path / "out")]
+    assert rows == [
+        ("a2b", "untranslated"),
+        ("a2b", "both.pt"),
+        ("b2a", "untranslated"),
+        ("b2a", "both.pt"),
+        ("b2a", "one.pt"),
+    ]
+    shapes = [cells(tmp_path / "out" / f"{direction}.png")[0].shape[:2] for direction in ("a2b", "b2a")]
+    assert shapes == [(6, 3), (6, 4)]  # input, one or two translations, truth
+    found, _ = cells(tmp_path / "out" / "b2a.png")
+    np.testing.assert_array_equal(found[:, 1], found[:, 2])
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_fit_decides_what_all_are_shown(folder, draw_images, tmp_path, fit):
+    for name, colour in (("testA", (70, 90, 160)), ("testB", (190, 110, 60))):
+        for path in draw_images(tmp_path / "data" / name, colour, size=30).iterdir():
+            Image.open(path).crop((0, 0, 20, 30)).save(path)
+    runs = folder / "one" / "run", folder / "two" / "run"
+    words = ["--dataset", "data", "--data_dir", tmp_path, "--fit", fit, "--out", tmp_path / "out"]
+    run_command(*runs, *words)
+    for direction, name in (("a2b", "testA"), ("b2a", "testB")):
+        found, _ = cells(tmp_path / "out" / f"{direction}.png")
+        for row, path in zip(found, images.find_images(tmp_path / "data" / name), strict=True):
+            pixels = pipeline.resize(images.to_aspect(images.decode(path), fit), 24)
+            np.testing.assert_array_equal(row[0], sheets.to_uint8(pipeline.to_float(pixels)))
 
 
 # --- names and titles ---

@@ -12,6 +12,7 @@ import sys
 import types
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -239,14 +240,44 @@ def test_translations_of_a_dataset(six_pairs, draw_images, network, tmp_path):
     assert listing(tmp_path / "out") == ["evaluation.json"]
 
 
+@pytest.mark.parametrize("fit", ["squeeze", "crop", "pad"])
+def test_a_run_and_a_folder_of_its_translations_score_alike(folder, draw_images, tmp_path, fit):
+    """Whatever becomes of images that are not square; and each fit scores otherwise."""
+    for name, colour in (("testA", (70, 90, 160)), ("testB", (190, 110, 60))):
+        for path in draw_images(tmp_path / "data" / name, colour, size=30).iterdir():
+            pixels = np.asarray(Image.open(path)).astype(int)
+            slope = np.linspace(-60, 60, 30).astype(int)[:, None]
+            Image.fromarray((pixels + slope).clip(0, 255).astype(np.uint8)).crop((0, 0, 20, 30)).save(path)
+    words = ["--dataset", "data", "--data_dir", tmp_path, "--direction", "a2b", "--fit", fit, "--out", tmp_path / "out"]
+    checkpoint = folder / "run" / "checkpoint" / "best.npz"
+    text = run_command(checkpoint, *words)
+    record = read(tmp_path / "out")[1]
+    paths = [find_images(tmp_path / "data" / name) for name in ("testA", "testB")]
+    generator = ugatit_tf.UGATIT.load(checkpoint, ema=False).gen_a2b
+    pictures = Evaluator([], *paths, 24, fit=fit).pictures("a2b", 6, generator)
+    (tmp_path / "found").mkdir()
+    for path, picture in zip(paths[0], pictures, strict=True):
+        Image.fromarray(picture).save(tmp_path / "found" / path.name)
+    notes = [line for line in text.splitlines() if "not square" in line]
+    text = run_command(tmp_path / "found", *words)
+    assert [line for line in text.splitlines() if "not square" in line] == notes
+    (found,) = read(tmp_path / "out")
+    fields = ("kid", "fid", "precision", "recall", "coverage")
+    scores, expected = (part["features"]["random-conv"] for part in (found, record))
+    assert [scores[name] for name in fields] == [expected[name] for name in fields]
+    assert found["pairs"] == record["pairs"]
+    others = score_folders([features.load_features("random")], find_images(tmp_path / "found"), paths[1])
+    assert (others["features"]["random-conv"]["kid"] == scores["kid"]) is (fit == "squeeze")
+
+
 def test_two_folders(six_pairs, network, tmp_path):
     folders = [six_pairs / "testA", six_pairs / "testB"]
     text = run_command(*folders, "--out", tmp_path / "out", "--nopaired")
     (record,) = read(tmp_path / "out")
     assert (record["label"], record["direction"]) == (str(folders[0]), "")
     assert_scores(record, score_folders([network], *map(find_images, folders), paired=False))
-    assert f"\n| {folders[0]} |     | own size | " not in text
-    assert f"\n| {folders[0]} |     | 24 px | " in text  # no direction
+    assert "Translations and real images at 24 px." in text
+    assert f"\n| {folders[0]} | " in text  # no direction, and no column of sizes
     assert read_whole(tmp_path / "out")["reference"] == str(folders[1])
 
 
@@ -357,9 +388,9 @@ def test_a_checkpoint_that_was_moved_still_knows_its_dataset(folder, tmp_path):
 
 
 def test_two_folders_take_no_dataset(fails, six_pairs):
-    for words in (("--dataset", "x"), ("--direction", "a2b")):
+    for words in (("--dataset", "x"), ("--direction", "a2b"), ("--fit", "crop")):
         code, error = fails(six_pairs / "testA", six_pairs / "testB", *words)
-        assert (code, "leave out --dataset and --direction" in error) == (2, True)
+        assert (code, "leave out --dataset, --direction and --fit" in error) == (2, True)
 
 
 def test_a_file_that_is_no_checkpoint(fails, six_pairs, tmp_path):

@@ -19,6 +19,8 @@ from ugatit_tf.cli import export
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.cli.signals import as_ctrl_c
+from ugatit_tf.data import pipeline
+from ugatit_tf.data.images import to_aspect
 from ugatit_tf.export import metadata, tflite, verify
 from ugatit_tf.models import Generator
 from ugatit_tf.weights.process import Process
@@ -93,7 +95,7 @@ def test_the_files_know_what_they_are(exported):
         said = metadata.read((exported / "export" / f"ugatit_{direction}_float16.tflite").read_bytes())
         assert said["label"] == f"U-GAT-IT, cats, {direction[0].upper()} to {direction[2].upper()}"
         assert said["licence"] == "CC0-1.0"
-        assert said["weights_sha256"] == metadata.weights_sha256(getattr(model, f"gen_{direction}"))
+        assert said["weights_sha256"] == getattr(model, f"gen_{direction}").weights_sha256()
         assert said["model"]["img_size"] == 24
         assert said == json.loads((exported / "export" / f"ugatit_{direction}" / "1" / "ugatit.json").read_text())
 
@@ -168,7 +170,7 @@ def test_a_cyclegan(make_run, cyclegan_flags, tmp_path, capsys):
     said = metadata.read((out / "ugatit_b2a_float32.tflite").read_bytes())
     assert said["label"] == "CycleGAN, cats, B to A"
     assert (said["model"]["architecture"], said["model"]["n_res"]) == ("cyclegan", 1)
-    assert said["weights_sha256"] == metadata.weights_sha256(generator)
+    assert said["weights_sha256"] == generator.weights_sha256()
     assert main(["export", *words, "pt"]) == 2
     assert "--formats pt is for U-GAT-IT of the pytorch flavor;" in capsys.readouterr().err
 
@@ -358,7 +360,54 @@ def test_without_a_dataset_images_are_drawn(run, tmp_path, capsys):
     files = files_of(tmp_path / "run" / "export")
     assert (files["float32"]["images"], files["float32"]["ranges"]) == ("2 drawn", "")
     assert (files["static_int8"]["images"], files["static_int8"]["ranges"]) == ("2 drawn", "2 drawn")
-    assert "| 2 drawn |" in (tmp_path / "run" / "export" / "export.md").read_text()
+    assert "\nTried on 2 drawn.\n" in (tmp_path / "run" / "export" / "export.md").read_text()
+
+
+def test_what_was_proven_on_drawn_images_is_proven_on_real_ones_later(run, tmp_path, capsys):
+    (tmp_path / "cats").rename(tmp_path / "away")
+    words = ["export", "--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "float32,weights"]
+    assert main(words) == 0
+    (tmp_path / "away").rename(tmp_path / "cats")
+    for again in (1, 2):
+        capsys.readouterr()
+        assert main(words) == 0
+        assert capsys.readouterr().out.count("there already, unchanged") == again
+        assert files_of(tmp_path / "run" / "export")["float32"]["images"] == "1 of testA"
+    (tmp_path / "cats").rename(tmp_path / "away")  # and stays so
+    assert main(words) == 0
+    assert files_of(tmp_path / "run" / "export")["float32"]["images"] == "1 of testA"
+
+
+def test_an_official_checkpoint_without_a_dataset(tmp_path, capsys):
+    checkpoint = GOLDEN / "pytorch_light" / "params_0000000.pt"
+    assert main(["export", str(checkpoint), "--out_dir", str(tmp_path), "--formats", "weights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    drawn = "The files are tried on drawn images instead (--dataset names others)."
+    assert f"{checkpoint} does not tell its dataset. {drawn}" in lines
+
+
+def test_of_images_that_are_missing_the_first_are_named(tmp_path):
+    (tmp_path / "cats" / "trainB").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"testA/  \(test, domain A\)"):
+        export._load(ugatit_tf.DataConfig("cats", str(tmp_path)), ["a2b"], ranges=False)
+
+
+@pytest.mark.parametrize("fit", [None, "crop", "pad"])
+def test_fit_decides_what_files_are_tried_on(run, tmp_path, monkeypatch, fit):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 72, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cats" / "testA" / "1.png")
+    seen = []
+
+    def measure(path, kind, generator, images):
+        seen.append(images)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify, "measure_tflite", measure)
+    words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "float32"]
+    assert main(["export", *words, *(["--fit", fit] if fit else [])]) == 130
+    square = to_aspect(pixels, fit or "squeeze")
+    assert square.shape[:2] == {None: (24, 72), "crop": (24, 24), "pad": (72, 72)}[fit]
+    np.testing.assert_array_equal(seen[0][0], np.rint(pipeline.resize(square, 24)))
 
 
 def test_a_dataset_that_was_named_must_be_there(run, tmp_path, capsys):
@@ -369,11 +418,13 @@ def test_a_dataset_that_was_named_must_be_there(run, tmp_path, capsys):
 
 
 def test_drawn_images_are_of_each_domain_and_always_the_same():
-    photos, drawings = (export._choose(None, ("test",), direction, 50).read((32, 48)) for direction in ("a2b", "b2a"))
+    photos, drawings = (
+        export._choose(None, ("test",), direction, 50, "squeeze").read((32, 48)) for direction in ("a2b", "b2a")
+    )
     assert photos.shape == drawings.shape == (8, 32, 48, 3)
     assert photos.dtype == np.uint8
     assert np.abs(photos.astype(int) - drawings).mean() > 10
-    np.testing.assert_array_equal(photos, export._choose(None, ("test",), "a2b", 50).read((32, 48)))
+    np.testing.assert_array_equal(photos, export._choose(None, ("test",), "a2b", 50, "squeeze").read((32, 48)))
 
 
 def test_a_generator_alone(make_run, tmp_path, capsys):
@@ -396,7 +447,7 @@ def test_a_generator_alone(make_run, tmp_path, capsys):
 
 
 def test_drafts_of_ended_exports_go(run, tmp_path):
-    """Not those of another that is running, of another machine, or of nobody knows whom."""
+    """Not those of another that is running, nor new ones of another machine or of nobody knows whom."""
     out = tmp_path / "run" / "export"
     here = Process.here()
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
@@ -404,16 +455,26 @@ def test_drafts_of_ended_exports_go(run, tmp_path):
     other = dataclasses.replace(here, machine="another")
     dead = dataclasses.replace(here, pid=ended.pid)
     places = {
-        name: out / f".export-{owner.tag}-{'0' * 32}"
-        for name, owner in (("running", here), ("elsewhere", other), ("ended", dead))
-    } | {"unknown": out / f".{'0' * 32}"}
-    for place in places.values():
+        name: out / f".export.{owner.tag}-{number}.tmp"
+        for name, owner, number in (
+            ("running", here, 0),
+            ("elsewhere", other, 0),
+            ("ended", dead, 0),
+            ("old", other, 1),
+        )
+    }
+    places |= {"unknown": out / f".{'0' * 32}", "old, unknown": out / f".{'1' * 32}"}
+    places |= {"a version": out / "ugatit_a2b" / f".{'2' * 32}", "a table": out / f".export.md.{dead.tag}-3.tmp"}
+    for name, place in places.items():
         place.mkdir(parents=True)
         (place / "part").write_bytes(b"x")
+        if name in ("old", "old, unknown", "a version"):
+            for path in (place / "part", place):
+                os.utime(path, (0, 0))
     words = ["--checkpoint", str(tmp_path / "run"), "--direction", "a2b", "--formats", "weights"]
     assert main(["export", *words]) == 0
     assert {name for name, place in places.items() if place.exists()} == {"running", "elsewhere", "unknown"}
-    assert len(list(out.glob(".export-*"))) == 2
+    assert len(list(out.glob(".export*"))) == 2
 
 
 @pytest.fixture

@@ -280,3 +280,19 @@ def test_it_costs_neither_tensorflow_nor_keras(drawings, tmp_path):
     words = ["prepare", str(drawings), "--out", str(tmp_path / "out"), "--whole"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_terminated_it_leaves_nothing(drawings, tmp_path, monkeypatch, capsys):
+    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = names(tmp_path)
+    try:
+        monkeypatch.setattr(
+            "ugatit_tf.inference.prepare.find_copies", lambda *args: os.kill(os.getpid(), signal.SIGTERM)
+        )
+        assert main(["prepare", str(drawings), "--whole", "--size", "16", "--out", str(tmp_path / "out")]) == 130
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert "ugatit: stopped." in capsys.readouterr().err
+    assert names(tmp_path) == before
+    assert not (tmp_path / "out").exists()

@@ -11,13 +11,17 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.cli.flags import UsageError
 from ugatit_tf.cli.main import main
 from ugatit_tf.config import ModelConfig, RunConfig, TrainConfig
+from ugatit_tf.data import pipeline
+from ugatit_tf.data.images import to_aspect, to_uint8
 from ugatit_tf.training.lock import RunLock
+from ugatit_tf.weights import archive
 from ugatit_tf.weights.torch_file import read_torch_file
 from ugatit_tf.weights.torch_writer import write_torch_file
 
@@ -546,6 +550,68 @@ def test_a_cyclegan_translates_the_test_images(make_run, cyclegan_flags, tmp_pat
     assert said["checkpoint"] == str(tmp_path / "run" / "checkpoint" / "step-00000001.npz")
     model = ugatit_tf.UGATIT.load(tmp_path / "run")
     assert said["weights_sha256"] == {name: net.weights_sha256() for name, net in model.generators.items()}
+
+
+@pytest.mark.parametrize(("name", "direction"), [("genA2B", "a2b"), ("genB2A", "b2a")])
+def test_a_generator_alone_translates_its_direction(name, direction, make_run, tmp_path, capsys):
+    """With the dataset's other folder missing; identity and cycle need the other generator, and are white."""
+    make_run(tmp_path)
+    shutil.rmtree(tmp_path / "cats" / f"test{direction[2].upper()}")
+    source = ugatit_tf.UGATIT(configured(*MODEL, "--flavor", "pytorch").model)
+    source.save_pt(tmp_path / "six.pt")
+    write_torch_file(tmp_path / "one.pt", {name: read_torch_file(tmp_path / "six.pt")[name]})
+    words = [str(tmp_path / "one.pt"), "--dataset", "cats", "--data_dir", str(tmp_path), "--img_size", "24"]
+    assert main(["train", "--phase", "test", *words, "--run_dir", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert f"It holds the generator of {direction} alone: identity and cycle are white in the sheets." in text
+    results = tmp_path / "out" / "results"
+    counts = {"a2b": int(direction == "a2b"), "b2a": int(direction == "b2a")}
+    assert json.loads((results / "model.json").read_text())["images"] == counts
+    pictures = sorted(path.relative_to(results).as_posix() for path in results.rglob("*.png"))
+    assert pictures == [f"{direction}/1.png", f"inputs/{direction[0]}/1.png", f"sheets/{direction}/1.png"]
+    tiles = np.split(np.asarray(Image.open(results / "sheets" / direction / "1.png")), 7, axis=1)
+    assert [tile.min() == 255 for tile in tiles] == [False, True, True, False, False, True, True]
+    expected = getattr(source, f"gen_{direction}")
+    pixels = np.asarray(Image.open(results / "inputs" / direction[0] / "1.png"))
+    translated = expected(pixels[None] / np.float32(127.5) - 1, training=False)[0]
+    found = np.asarray(Image.open(results / direction / "1.png")).astype(int)
+    assert np.abs(found - (np.asarray(translated)[0] + 1) * 127.5).max() <= 1
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_fit_on_the_command_line(fit, run, tmp_path, monkeypatch):
+    """A training takes it into its batches and config.json, and the test phase from there, unless it is given."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    for path in (tmp_path / "cats").glob("*/1.png"):
+        Image.fromarray(pixels).save(path)
+
+    def shown(fit):
+        return to_uint8(pipeline.to_float(pipeline.resize(to_aspect(pixels, fit), 24))).astype(int)
+
+    seen = []
+
+    def fit_once(trainer, batches, run, *rest):
+        seen.extend([run.to_json(), *next(iter(batches))])
+
+    monkeypatch.setattr("ugatit_tf.training.loop.fit", fit_once)
+    new = ["--run_dir", str(tmp_path / "new"), *MODEL, "--noaugment_flag"]
+    assert main(["train", *run, *new, "--fit", fit]) == 0
+    config, *batches = seen
+    assert json.loads(config)["data"]["fit"] == fit
+    for batch in batches:
+        found = (np.asarray(batch)[0] + 1) * 127.5
+        assert min(np.abs(found - expected).max() for expected in (shown(fit), shown(fit)[:, ::-1])) < 0.51
+    for words, expected in ((["--fit", fit], fit), ([], "squeeze")):  # which the older run was trained with
+        assert main(["train", "--phase", "test", str(tmp_path / "run"), *words]) == 0
+        found = Image.open(tmp_path / "run" / "results" / "inputs" / "a" / "1.png")
+        np.testing.assert_array_equal(np.asarray(found), shown(expected))
+    path = tmp_path / "run" / "checkpoint" / "step-00000001.npz"
+    arrays, _ = archive.read(path)
+    archive.write(path, arrays, config)
+    (tmp_path / "run" / "config.json").write_text(config)
+    assert main(["train", "--phase", "test", str(tmp_path / "run")]) == 0
+    found = Image.open(tmp_path / "run" / "results" / "inputs" / "a" / "1.png")
+    np.testing.assert_array_equal(np.asarray(found), shown(fit))
 
 
 def test_a_run_folder_that_cannot_be_made(run, tmp_path, capsys):

@@ -189,6 +189,17 @@ def test_a_whole_photo_in_its_own_shape(run, shelf, tmp_path, capsys):
     assert "the model sees 48 px at most" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("fit", ["squeeze", "crop", "pad"])
+def test_a_whole_photo_as_a_square(run, shelf, tmp_path, fit):
+    folder = run[run.index("--run_dir") + 1]
+    words = ["--whole", "--fit", fit, "--model", folder, "--out", tmp_path / "out"]
+    assert translate(shelf / "coffee.png", *words) == 0
+    result = np.asarray(Image.open(tmp_path / "out" / "coffee.png"))
+    expected = PhotoTranslator(load_generator(folder), None, fit=fit)(read(shelf / "coffee.png")).pixels
+    np.testing.assert_array_equal(result, expected)
+    assert result.shape == ((400, 400, 3) if fit == "crop" else (400, 600, 3))
+
+
 def test_a_run_as_the_model(run, shelf, tmp_path):
     folder = run[run.index("--run_dir") + 1]
     assert translate(shelf / "one.png", "--model", folder, "--out", tmp_path / "out", "--direction", "b2a") == 0

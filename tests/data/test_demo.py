@@ -1,6 +1,7 @@
 import dataclasses
 import inspect
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from ugatit_tf.data import demo
 from ugatit_tf.metrics import sample_size
+from ugatit_tf.weights.process import Process
 
 
 def person(**changes):
@@ -266,3 +268,15 @@ def test_values_out_of_range_are_refused(tmp_path, name, value):
 def test_a_picture_too_small_is_refused():
     with pytest.raises(ValueError, match="at least 16 pixels; received 8"):
         demo.draw_anime(person(), 8)
+
+
+def test_a_draft_of_a_power_cut_goes(tmp_path):
+    """One of another container, and an earlier version's, both two days old; a new one stays."""
+    elsewhere = dataclasses.replace(Process.here(), machine="another")
+    names = [f".demo.{elsewhere.tag}-0.tmp", f".{'0' * 32}", f".{'1' * 32}"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    for name in names[:2]:
+        os.utime(tmp_path / name, (0, 0))
+    demo.write_demo(tmp_path / "demo", size=16, train=1, test=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [names[2], "demo"]

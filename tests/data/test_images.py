@@ -320,7 +320,14 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path):
         images.find_images(tmp_path / "absent")
 
 
-# check_images
+# examine
+
+
+def check_images(paths, memory_file):
+    """The good paths, and (path, reason) of the bad ones."""
+    verdicts = list(zip(paths, images.examine(paths, memory_file), strict=True))
+    good = [path for path, verdict in verdicts if verdict.reason is None]
+    return good, [(path, verdict.reason) for path, verdict in verdicts if verdict.reason is not None]
 
 
 def spoilt_folder(folder):
@@ -349,7 +356,7 @@ def counting(monkeypatch):
 def test_good_and_bad_files_are_told_apart(tmp_path):
     expected, spoilt = spoilt_folder(tmp_path)
     paths = sorted([*expected, *spoilt])
-    good, bad = images.check_images(paths, tmp_path / "memory.json")
+    good, bad = check_images(paths, tmp_path / "memory.json")
     assert good == expected
     assert [path for path, _ in bad] == spoilt
     assert all(
@@ -364,25 +371,25 @@ def test_good_and_bad_files_are_told_apart(tmp_path):
 def test_a_second_check_decodes_nothing(tmp_path, monkeypatch):
     expected, spoilt = spoilt_folder(tmp_path)
     paths = sorted([*expected, *spoilt])
-    first = images.check_images(paths, tmp_path / "memory.json")
+    first = check_images(paths, tmp_path / "memory.json")
     written = (tmp_path / "memory.json").stat().st_mtime_ns
 
     def refuse(path):
         raise AssertionError(f"{path} was decoded")
 
     monkeypatch.setattr(images, "read", refuse)
-    assert images.check_images(paths, tmp_path / "memory.json") == first
+    assert check_images(paths, tmp_path / "memory.json") == first
     assert (tmp_path / "memory.json").stat().st_mtime_ns == written
     assert sorted(path.name for path in tmp_path.glob("memory*")) == ["memory.json"]
 
 
 def test_a_moved_dataset_is_remembered(tmp_path, monkeypatch):
     paths = [save(tmp_path / "here" / f"{index}.png") for index in range(3)]
-    images.check_images(paths, tmp_path / "here" / "memory.json")
+    check_images(paths, tmp_path / "here" / "memory.json")
     (tmp_path / "here").rename(tmp_path / "there")
     seen = counting(monkeypatch)
     moved = [tmp_path / "there" / path.name for path in paths]
-    assert images.check_images(moved, tmp_path / "there" / "memory.json") == (moved, [])
+    assert check_images(moved, tmp_path / "there" / "memory.json") == (moved, [])
     assert seen == []
 
 
@@ -390,33 +397,33 @@ def test_changed_files_are_checked_again(tmp_path, monkeypatch):
     paths = [save(tmp_path / f"{name}.png") for name in ("same", "touched", "grown", "mended")]
     paths[3].write_bytes(paths[3].read_bytes()[:100])
     memory = tmp_path / "memory.json"
-    assert [path for path, _ in images.check_images(paths, memory)[1]] == paths[3:]
+    assert [path for path, _ in check_images(paths, memory)[1]] == paths[3:]
     status = paths[2].stat()
     os.utime(paths[1], ns=(0, 10**18))
     paths[2].write_bytes(paths[2].read_bytes() + b"\0")
     os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
     save(paths[3])
     seen = counting(monkeypatch)
-    assert images.check_images(paths, memory) == (paths, [])
+    assert check_images(paths, memory) == (paths, [])
     assert sorted(seen) == ["grown.png", "mended.png", "touched.png"]
 
 
 def test_the_rules_are_part_of_the_memory(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png")
-    assert images.check_images([path], tmp_path / "memory.json")[0] == [path]
+    assert check_images([path], tmp_path / "memory.json")[0] == [path]
     monkeypatch.setattr(images, "MAX_PIXELS", 10)
-    assert images.check_images([path], tmp_path / "memory.json")[0] == []
+    assert check_images([path], tmp_path / "memory.json")[0] == []
 
 
 def test_a_check_of_some_files_keeps_what_is_known_of_the_others(tmp_path, monkeypatch):
     a, b, c = (save(tmp_path / f"{name}.png") for name in "abc")
     memory = tmp_path / "memory.json"
-    images.check_images([a, b], memory)
+    check_images([a, b], memory)
     b.unlink()
-    images.check_images([c], memory)
+    check_images([c], memory)
     assert sorted(json.loads(memory.read_text())["files"]) == ["a.png", "c.png"]
     seen = counting(monkeypatch)
-    images.check_images([a, c], memory)
+    check_images([a, c], memory)
     assert seen == []
 
 
@@ -443,7 +450,7 @@ def test_a_damaged_memory_is_no_problem(tmp_path, text):
     path = save(tmp_path / "a.png")
     memory = tmp_path / "memory.json"
     memory.write_text(text.replace("JUDGES", json.dumps(images._judges())), encoding="latin-1")
-    assert images.check_images([path], memory) == ([path], [])
+    assert check_images([path], memory) == ([path], [])
     assert list(json.loads(memory.read_text())["files"]) == ["a.png"]
 
 
@@ -451,7 +458,7 @@ def test_a_memory_that_cannot_be_written_is_no_problem(tmp_path):
     path = save(tmp_path / "a.png")
     for memory in (tmp_path / "absent" / "memory.json", tmp_path / "taken"):
         (tmp_path / "taken").mkdir(exist_ok=True)
-        assert images.check_images([path], memory) == ([path], [])
+        assert check_images([path], memory) == ([path], [])
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.png", "taken"]
 
 
@@ -464,10 +471,10 @@ def test_what_the_system_refuses_is_not_remembered(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("builtins.open", refuse)
-        good, bad = images.check_images([path], tmp_path / "memory.json")
+        good, bad = check_images([path], tmp_path / "memory.json")
     assert good == []
     assert bad == [(path, "cannot be read (Permission denied)")]
-    assert images.check_images([path], tmp_path / "memory.json") == ([path], [])
+    assert check_images([path], tmp_path / "memory.json") == ([path], [])
 
 
 def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
@@ -481,8 +488,18 @@ def test_an_interrupted_check_keeps_what_it_saw(tmp_path, monkeypatch):
 
     monkeypatch.setattr(images, "read", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        images.check_images(paths, tmp_path / "memory.json")
+        check_images(paths, tmp_path / "memory.json")
     assert len(json.loads((tmp_path / "memory.json").read_text())["files"]) == 20
+
+
+def test_a_memory_that_was_half_written_goes(tmp_path):
+    """By an earlier version, two days ago."""
+    path = save(tmp_path / "a.png")
+    half = tmp_path / f"{images.MEMORY_FILE}.{'0' * 32}.tmp"
+    half.write_bytes(b"half")
+    os.utime(half, (0, 0))
+    check_images([path], tmp_path / images.MEMORY_FILE)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [images.MEMORY_FILE, "a.png"]
 
 
 def test_names_that_are_not_text(tmp_path):
@@ -490,7 +507,7 @@ def test_names_that_are_not_text(tmp_path):
     path.touch()
     assert images.find_images(tmp_path) == [path]
     for _ in range(2):
-        assert images.check_images([path], tmp_path / "memory.json") == ([], [(path, "empty file (0 bytes)")])
+        assert check_images([path], tmp_path / "memory.json") == ([], [(path, "empty file (0 bytes)")])
     with pytest.raises(ValueError, match=r"\\udce4\.png: empty") as caught:
         images.decode(path)
     str(caught.value).encode()
@@ -697,13 +714,13 @@ def test_a_heic_without_the_package_names_the_extra(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pillow_heif", None)  # an import of it fails
         patch.setattr(images.importlib.util, "find_spec", lambda name: None)
-        good, bad = images.check_images(paths, tmp_path / "memory.json")
+        good, bad = check_images(paths, tmp_path / "memory.json")
     assert [path.name for path in good] == ["a.png"]
     (line,) = images.describe_bad(bad)
     assert line.startswith(f"Left out: 5 files, {tmp_path}/0.heic for one: HEIC")
     assert "pip install" in line
     assert "[heif]" in line
-    assert images.check_images(paths, tmp_path / "memory.json") == (paths, [])  # with it, all are looked at again
+    assert check_images(paths, tmp_path / "memory.json") == (paths, [])  # with it, all are looked at again
 
 
 def test_floating_point_pixels_are_refused():

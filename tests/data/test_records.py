@@ -1,6 +1,7 @@
 """Records are read as the folder is: the oracle is the folder's own files, and arithmetic on their numbers."""
 
 import collections
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ugatit_tf import config
 from ugatit_tf.data import images, pipeline, records
+from ugatit_tf.weights.process import Process
 
 SIZE = 24
 COUNTS = {"trainA": 23, "trainB": 14, "testA": 3, "testB": 2}
@@ -582,6 +584,21 @@ def test_remote_interruption(tmp_path, monkeypatch):
         images.load_dataset(out)
     write(made, out)
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_drafts_of_a_process_that_ended_go(tmp_path):
+    """At once where that can be seen, else after a day; among the test images as well."""
+    made, out = make_folder(tmp_path / "set", {"trainA": 3, "trainB": 2, "testA": 1}), tmp_path / "out"
+    here = Process.here()
+    dead, unseen = dataclasses.replace(here, started="long ago"), dataclasses.replace(here, machine="another")
+    write(made, out)
+    names = [f".record.{owner.tag}-0.tmp" for owner in (here, dead, unseen)] + [f".{'0' * 32}.tmp"]
+    for name in names:
+        (out / name).write_bytes(b"half")
+    (out / "testA" / names[1]).write_bytes(b"half")
+    os.utime(out / names[3], (0, 0))
+    write(made, out)
+    assert {path.name for path in out.rglob(".*")} == {names[0], names[2]}
 
 
 # what else a training wants of a dataset

@@ -1,3 +1,4 @@
+import os
 import sys
 import types
 
@@ -131,3 +132,11 @@ def test_an_unknown_dataset_is_refused_in_one_line(tmp_path, install):
 def test_a_name_of_another_kind_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="must look like tfds:cycle_gan/horse2zebra; received"):
         tfds.write_tfds(name, tmp_path / "set")
+
+
+def test_a_draft_of_a_power_cut_goes(tmp_path, install):
+    install(Builder())
+    (tmp_path / f".{'0' * 32}").mkdir()
+    os.utime(tmp_path / f".{'0' * 32}", (0, 0))
+    tfds.write_tfds(NAME, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

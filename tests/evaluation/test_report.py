@@ -67,6 +67,15 @@ def test_the_best_of_each_column_is_bold():
     assert b2a.splitlines()[2] == "| step 1 | 0.9000±0.0100 | 20.0 |"
 
 
+def test_no_mean_kid_is_bold():
+    """It is lowest for images that are not translated at all."""
+    rows = [record(label="untranslated", mean_kid=0.0, mean_kid_error=0.0), record(label="step 1", **FULL)]
+    lines = report.table([*rows, record(label="step 2")], "net").splitlines()
+    (cells,) = [[cell.strip() for cell in line.split("|")] for line in lines if "0.0000±0.0000" in line]
+    assert "0.0000±0.0000" in cells
+    assert "" in [line.split("|")[-2].strip() for line in lines if line.startswith("| step 2")]  # which has none
+
+
 def test_tables_fit_a_terminal():
     """As long as labels do: a column that is too wide for one line has a table of its own."""
     rows = [record(label=f"UGATIT_light_selfie2anime step {n}, average", **FULL, pairs={"l1": 1.0}) for n in range(3)]

@@ -24,6 +24,31 @@ def _file(pixels, kind="PNG", **options):
     return content.getvalue()
 
 
+def _rounding(generator, images):
+    """How far results of two float32 programs for the same network may be apart.
+
+    They sum in other orders and fuse other steps. What a step rounds off is what exact arithmetic would give for
+    operands that are a unit in the last place off (backward error: Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, sections 1.5 and 3.1). So every weight is moved by one unit, up or down at random, and the largest
+    change of the results in a few draws is the bound: it follows the network's depth and size, and is none of one
+    processor's kernels.
+    """
+    expected = np.asarray(generator(images, training=False)[0])
+    weights, draws, found = generator.get_weights(), np.random.default_rng(0), []
+    for _ in range(3):
+        signs = (draws.choice(np.float32([-np.inf, np.inf]), weight.shape) for weight in weights)
+        generator.set_weights([np.nextafter(*pair) for pair in zip(weights, signs, strict=True)])
+        found.append(np.abs(np.asarray(generator(images, training=False)[0]) - expected).max())
+    generator.set_weights(weights)
+    assert max(found) < 1e-5  # of 2: by a thousandth of what one weight in a hundred, or half precision, changes
+    return max(found)
+
+
+@pytest.fixture(scope="session")
+def rounding():
+    return _rounding
+
+
 @pytest.fixture(scope="session")
 def make_generator():
     return _generator

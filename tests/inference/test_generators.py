@@ -1,6 +1,7 @@
 """One generator, by every file that can hold it."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ugatit_tf import UGATIT, ModelConfig
 from ugatit_tf.export import saved_model, tflite
 from ugatit_tf.inference import generators
-from ugatit_tf.inference.generators import load_generator
+from ugatit_tf.inference.generators import find_export, load_generator
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,19 @@ def compare(loaded, generator, image):
     assert (result.dtype, result.shape) == (np.uint8, image.shape)
     assert np.abs(result - (expected.numpy()[0] + 1) * 127.5).max() <= 1.01
     np.testing.assert_allclose(heatmap, expected_heatmap.numpy()[0, ..., 0], rtol=1e-3, atol=1e-4)
+
+
+def test_what_counts_as_an_export(tmp_path):
+    for version in ("9", "10", "notes"):
+        (tmp_path / "model" / version).mkdir(parents=True)
+        (tmp_path / "model" / version / "saved_model.pb").touch()
+    (tmp_path / "model" / "11").mkdir()  # nothing in it
+    (tmp_path / "runs" / "2024").mkdir(parents=True)
+    assert find_export(tmp_path / "model") == tmp_path / "model" / "10"
+    assert find_export(tmp_path / "model" / "9") == tmp_path / "model" / "9"
+    assert find_export("x.tflite") == pathlib.Path("x.tflite")
+    for path in (tmp_path / "runs", tmp_path / "none", tmp_path / "model" / "11"):
+        assert find_export(path) is None
 
 
 def test_what_is_none(tmp_path, tiny_generator, tiny_tflite):

@@ -1,5 +1,6 @@
 """A dataset's folders from photos, against cuts made directly, and a photo whose face is known."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ from ugatit_tf.inference import prepare as module
 from ugatit_tf.inference.faces import FaceDetector
 from ugatit_tf.inference.prepare import check_free, count_tests, find_copies, prepare, signature
 from ugatit_tf.inference.squares import Square, cut
+from ugatit_tf.weights.process import Process
 
 SIZE = 64
 ASTRONAUT = Image.fromarray(skimage.data.astronaut())
@@ -438,6 +440,17 @@ def test_interrupted_it_leaves_nothing(photos, tmp_path, monkeypatch, moment):
         prepare(jobs, tmp_path / "out", size=16, progress=interrupt if moment == "a photo" else None)
     assert files(tmp_path) == before
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["trainB"]
+
+
+def test_what_a_killed_process_left_goes(photos, tmp_path):
+    """At once where that can be seen; an earlier version's after a day. Other domains' stay."""
+    dead = dataclasses.replace(Process.here(), started="long ago")
+    names = [f".prepare_A.{dead.tag}-0.tmp", ".prepare_A_abcd1234", ".prepare_A_new", f".prepare_B.{dead.tag}-0.tmp"]
+    for name in names:
+        (tmp_path / "out" / name).mkdir(parents=True)
+    os.utime(tmp_path / "out" / names[1], (0, 0))
+    prepare([photos("a.png", texture(0))], tmp_path / "out", size=16)
+    assert {path.name for path in (tmp_path / "out").glob(".*")} == {*names[2:]}
 
 
 def test_signatures_by_hand():

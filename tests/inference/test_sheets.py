@@ -134,3 +134,12 @@ def test_sheet_of_nothing_is_refused():
         sheets.sample_sheet(np.zeros((0, 8, 8, 3)), fake(1), fake(1))
     with pytest.raises(ValueError, match=r"\[H,W,3\]"):
         sheets.sample_column(np.zeros((1, 8, 8, 3)), fake(1), fake(1))
+
+
+def test_without_the_way_back_its_pictures_are_white():
+    image = np.full((8, 8, 3), -0.5, np.float32)
+    whole = sheets.sample_column(image, fake(0.5), fake(-0.25))
+    alone = sheets.sample_column(image, fake(0.5), None)
+    for name, picture, expected in zip(sheets.ROWS, alone, whole, strict=True):
+        white = name.startswith(("identity", "cycle"))
+        np.testing.assert_array_equal(picture, 255 if white else expected)

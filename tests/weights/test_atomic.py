@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import stat
+import time
 
 import pytest
 
@@ -165,3 +166,53 @@ def test_two_drafts_of_one_file_are_two(tmp_path):
         assert path.read_bytes() == b"second"
         first.write(b"first")
     assert contents(path) == {"x": b"first"}
+
+
+HOUR = 3600
+
+
+def abandon(folder, name, hours=0):
+    """What a killed process left: a folder in which something changed last some hours ago."""
+    place = folder / name
+    (place / "inside").mkdir(parents=True)
+    (place / "inside" / "part").write_bytes(b"half")
+    for path in (*place.rglob("*"), place):
+        os.utime(path, 2 * (time.time() - hours * HOUR,))
+    return place
+
+
+def test_folders_go_by_the_same_rule(tmp_path):
+    """After a restart, or from another container, nobody can see whether a process runs: there the age decides."""
+    mine = Process.here()
+    dead, unseen = dataclasses.replace(mine, started="long ago"), dataclasses.replace(mine, machine="another")
+    kept = {
+        abandon(tmp_path, f".export.{mine.tag}-0.tmp", hours=1000),
+        abandon(tmp_path, f".export.{unseen.tag}-0.tmp", hours=23),
+        abandon(tmp_path, f".{'0' * 32}", hours=23),
+        abandon(tmp_path, f".other.{dead.tag}-0.tmp", hours=25),
+        abandon(tmp_path, f"export.{dead.tag}-0.tmp", hours=25),
+    }
+    for name, hours in ((f"export.{dead.tag}-0.tmp", 0), (f"export.{unseen.tag}-1.tmp", 25), ("1" * 32, 25)):
+        abandon(tmp_path, f".{name}", hours)
+    fresh = abandon(tmp_path, f".export.{unseen.tag}-2.tmp", hours=25)
+    os.utime(fresh / "inside" / "part")  # somebody writes it
+    atomic.remove_abandoned(tmp_path, "export.*", atomic.OLD_DRAFTS)
+    assert set(tmp_path.iterdir()) == {*kept, fresh}
+    atomic.remove_abandoned(tmp_path / "none", "*", atomic.OLD_DRAFTS)
+
+
+def test_a_link_goes_and_what_it_leads_to_stays(tmp_path):
+    there = abandon(tmp_path, "there")
+    dead = dataclasses.replace(Process.here(), started="long ago")
+    (tmp_path / f".x.{dead.tag}-0.tmp").symlink_to(there)
+    atomic.remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == [there]
+    assert (there / "inside" / "part").exists()
+
+
+def test_the_name_of_a_draft():
+    first, second = atomic.draft_name("n" * 30), atomic.draft_name(".hidden")
+    assert first.startswith(f".{'n' * 20}.{Process.here().tag}-")
+    assert second.startswith(f".hidden.{Process.here().tag}-")
+    assert not atomic.is_abandoned(first, 0)
+    assert atomic.is_abandoned(".anything", 0)

@@ -17,7 +17,8 @@ Usage: ugatit compare RUN RUN ... [flags]
 Scores several runs (U-GAT-IT, its ablations, CycleGAN) on the same test images, as `ugatit evaluate` does, and prints
 one table. Each word is a run folder, whose newest checkpoint is taken, or a checkpoint (runs/x/checkpoint/best.npz);
 with the average of the weights where the run keeps one. Writes comparison.json, comparison.md (the tables), and
-a2b.png and b2a.png: the first test images, each run's translations side by side, and the truth where it is known.
+a2b.png and b2a.png: the first test images, each run's translations side by side, and the truth where it is known. A
+checkpoint of one generator alone is compared in its direction.
 
   ugatit compare runs/UGATIT_light_demo runs/CycleGAN_demo --features random
 
@@ -81,21 +82,22 @@ def main(arguments):
     evaluator = evaluate.make_evaluator(values, dataset, next(iter(sizes.values())), fits[0])
     make_folder(out, "--out")
     records = evaluate.untranslated(evaluator, evaluate.DIRECTIONS)
-    pictures = {direction: [evaluator.pictures(direction, PICTURES)] for direction in evaluate.DIRECTIONS}
+    pictures = {direction: [("input", evaluator.pictures(direction, PICTURES))] for direction in evaluate.DIRECTIONS}
     names = _names(sources)
     for name, path in zip(names, checkpoints, strict=True):
         print(f"Scoring {path} ...", flush=True)
         found, model = evaluate.score_checkpoint(evaluator, path, evaluate.DIRECTIONS, averaged_only=True)
         records += [{**record, "label": name} for record in found]
-        for direction, columns in pictures.items():
-            columns.append(evaluator.pictures(direction, PICTURES, getattr(model, f"gen_{direction}")))
+        for direction in evaluate.directions_of(model, evaluate.DIRECTIONS):
+            generator = getattr(model, f"gen_{direction}")
+            pictures[direction].append((name, evaluator.pictures(direction, PICTURES, generator)))
 
     records.sort(key=lambda record: record["direction"])
     evaluate.show(records, out / "comparison.json", head)
     with replacing(out / "comparison.md") as file:
         file.write(report.markdown(records).encode())
-    for direction, columns in pictures.items():
-        titles = ["input", *names]
+    for direction, named in pictures.items():
+        titles, columns = map(list, zip(*named, strict=True))
         if evaluator.paired:
             columns.append(evaluator.truths(direction, PICTURES))
             titles.append("truth")

@@ -31,7 +31,8 @@ Usage: ugatit evaluate RUN|CHECKPOINT [flags]                           (a run's
 Translates the dataset's test images in both directions and scores them: KID and FID to the real images of the other
 domain, precision, recall, density and coverage, and, where testA and testB hold the same things under the same names,
 L1, PSNR and SSIM to the truth. A run that keeps an average of its weights (--ema) is scored with both. The row
-"untranslated" is what the images get as they are. Shows a table; writes evaluation.json and, of steps, evaluation.png.
+"untranslated" scores the inputs themselves, as a baseline. Shows a table; writes evaluation.json and, of steps,
+evaluation.png. Of a folder, give the --fit of the training whose translations it holds.
 
   ugatit evaluate runs/UGATIT_light_selfie2anime
   ugatit evaluate runs/UGATIT_light_selfie2anime --all --features random,my_network.tflite
@@ -91,8 +92,8 @@ def main(arguments):
         paths = [find_source(paths[0])]
     if values["all"] and not (is_run and paths[0].is_dir()):
         raise UsageError("--all is for a run folder.")
-    if len(paths) == 2 and (command.given("dataset") or command.given("direction")):
-        raise UsageError("Two folders are compared as they are: leave out --dataset and --direction.")
+    if len(paths) == 2 and any(map(command.given, ("dataset", "direction", "fit"))):
+        raise UsageError("Two folders are compared as they are: leave out --dataset, --direction and --fit.")
     out = pathlib.Path(values["out"] or (paths[0] / "evaluation" if is_run and paths[0].is_dir() else "evaluation"))
 
     find_gpus()
@@ -199,13 +200,13 @@ def directions_of(model, directions):
 
 
 def untranslated(evaluator, directions):
-    """Records of what images get as they are."""
+    """Records of the inputs themselves, as a baseline."""
     same = {"label": "untranslated", "weights": "untranslated", "step": None}
     return [{**same, "direction": direction, **evaluator.score(direction)} for direction in directions]
 
 
 def show(records, path, head):
-    """Print the tables and what they cannot bear, and write `head` and the records as JSON."""
+    """Print the tables and their caveats, and write `head` and the records as JSON."""
     from ugatit_tf.evaluation import report
 
     records = sorted(records, key=lambda record: record["direction"])
@@ -263,7 +264,9 @@ def _score_folder(values, paths, out, head):
                 "--dataset and --direction a2b (or b2a)."
             )
         domain = values["direction"][-1]
-        data = DataConfig(values["dataset"], values["data_dir"] or DataConfig().data_dir)
+        default = DataConfig()
+        data = DataConfig(values["dataset"], values["data_dir"] or default.data_dir, values["fit"] or default.fit)
+        fit = data.fit
         reference = getattr(find_dataset(data, need=(f"test{domain.upper()}",)), f"test_{domain}")
         head["dataset"] = str(data.path)
     found = []
@@ -279,10 +282,10 @@ def _score_folder(values, paths, out, head):
         if not found[-1]:
             raise UsageError(f"{path} has no images.")
     if len(paths) == 2:
-        reference = found[1]
+        reference, fit = found[1], "squeeze"
         head["reference"] = str(paths[1])
     networks = load_networks(values)
     make_folder(out, "--out")
-    score = score_folders(networks, found[0], reference, values["paired"])
+    score = score_folders(networks, found[0], reference, values["paired"], fit)
     direction = values["direction"] if len(paths) == 1 else ""
     return {"label": str(paths[0]), "weights": "", "direction": direction, "step": None, **score}

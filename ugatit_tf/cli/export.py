@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import time
-import uuid
 
 from ugatit_tf import __version__, environment
 from ugatit_tf.cli.flags import Command, UsageError
@@ -31,8 +30,7 @@ from ugatit_tf.cli.start import (
     quiet,
 )
 from ugatit_tf.config import DataConfig
-from ugatit_tf.weights.atomic import replacing
-from ugatit_tf.weights.process import Process, tag_runs
+from ugatit_tf.weights.atomic import OLD_DRAFTS, draft_name, remove_abandoned, replacing
 
 FORMATS = {
     "saved_model": "for TF Serving",
@@ -60,7 +58,6 @@ are not made again.
 
 In --out_dir: NAME_a2b/1, /2, ... (SavedModels, a new version each time), NAME_a2b_FORMAT.tflite, serving/ (settings for
 TF Serving), export.md and export.json (the proof). Needs: pip install ".[export]\""""
-_DRAFT = ".export-"  # before the owner's process and a random part
 _DRAWN = 8  # images, where there is no dataset
 PACKAGES = ("ai_edge_litert", "litert_quantizer", "tensorflow_serving")  # what the extra installs
 
@@ -128,8 +125,9 @@ def main(arguments):
     label = values["label"] or ", ".join([model.config.title, data.dataset if data else checkpoint.name])
 
     make_folder(out_dir, "--out_dir")
-    _sweep(out_dir)
-    staged = out_dir / f"{_DRAFT}{Process.here().tag}-{uuid.uuid4().hex}"
+    for folder in (out_dir, *out_dir.glob("*_[ab]2[ab]/")):
+        remove_abandoned(folder, "export.*", OLD_DRAFTS)
+    staged = out_dir / draft_name("export")
     make_folder(staged, "--out_dir")
     try:
         exporter = _Exporter(values, provenance("export", arguments), model, out_dir, staged, size)
@@ -150,13 +148,6 @@ def _check_pt(model, checkpoint):
     if not (model.config.flavor == "pytorch" and model.config.official):
         kind = f"{model.config.flavor} flavor" if model.config.official else "kind that the official code lacks"
         raise UsageError(f"--formats pt is for U-GAT-IT of the pytorch flavor; {checkpoint} is of the {kind}.")
-
-
-def _sweep(out_dir):
-    """Remove the drafts of exports that have ended without doing so; what another one writes now stays."""
-    for draft in out_dir.glob(f"{_DRAFT}*"):
-        if tag_runs(draft.name.removeprefix(_DRAFT).rpartition("-")[0]) is False:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _check(values):
@@ -211,6 +202,11 @@ class _Pictures:
     paths: tuple
     fit: str
 
+    @property
+    def drawn(self):
+        """Whether the program draws them."""
+        return any(map(callable, self.paths))
+
     def names(self):
         """What tells them from others."""
         return [self.words, self.fit, *(os.path.basename(str(path)) for path in self.paths if not callable(path))]
@@ -238,6 +234,8 @@ def _find_pictures(values, checkpoint, directions, ranges):
         if asked:
             raise
         reason = str(error).partition("\n")[0].rstrip(":.")
+        if isinstance(error, UsageError):  # which asks for --dataset
+            reason = f"{checkpoint} does not tell its dataset"
         print(f"{reason}. The files are tried on drawn images instead (--dataset names others).")
     orders = {"proof": ("test", "train"), **({"ranges": ("train", "test")} if ranges else {})}
     pictures = {}
@@ -248,19 +246,20 @@ def _find_pictures(values, checkpoint, directions, ranges):
     for (use, direction), found in pictures.items():
         purpose = "tried on" if use == "proof" else "static_int8 measures its ranges on"
         print(f"{direction}: {purpose} {found.words}.")
-        if use == "ranges" and found.words.endswith("drawn"):
+        if use == "ranges" and found.drawn:
             print("Warning: such ranges fit drawn images and not the model's own: name a dataset with --dataset.")
     return data, pictures
 
 
 def _load(data, directions, ranges):
     """The dataset with as many of its parts as are there."""
+    first = None
     parts = (["test", "train"], ["train"], ["test"]) if ranges else (["test"], ["train"])
     for need in parts:
         try:
             return find_dataset(data, need=[part + DIRECTIONS[direction] for part in need for direction in directions])
         except FileNotFoundError as error:
-            first = error
+            first = first or error
     raise first
 
 
@@ -334,7 +333,8 @@ class _Exporter:
         made_by = json.loads(json.dumps(self._made_by(kind, description, ranges_on)))  # as it will be read
         print(f"{count} {path.name} ... ", end="", flush=True)
         row = self.rows.get(path.name)
-        if row and row["made_by"] == made_by and not self.values["again"] and self._is_there(row):
+        proven = row and (not row["images"].endswith("drawn") or proof_on.drawn)  # on real images, if there are any
+        if proven and row["made_by"] == made_by and not self.values["again"] and self._is_there(row):
             print("there already, unchanged (--again makes it anew).", flush=True)
             self.shown.append(path.name)
             return
@@ -445,7 +445,7 @@ def _read_rows(path):
     """The rows of an earlier export.json; none where it cannot be used."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         rows = json.loads(path.read_text())["files"]
-        return [row for row in rows if {"file", "version", "sha256", "made_by"} <= row.keys()]
+        return [row for row in rows if {"file", "version", "sha256", "made_by", "images"} <= row.keys()]
     return []
 
 

@@ -142,10 +142,9 @@ def find_source(path):
 
 def find_model(path):
     """As `find_source`, of what translates: the files of `ugatit export` as well, which are given back as they are."""
-    path = pathlib.Path(path)
-    versions = path.is_dir() and any(child.name.isdigit() and child.is_dir() for child in path.iterdir())
-    exported = path.suffix == ".tflite" or versions or (path / "saved_model.pb").is_file()
-    return path if exported else find_source(path)
+    from ugatit_tf.inference.generators import find_export
+
+    return pathlib.Path(path) if find_export(path) else find_source(path)
 
 
 def is_image_folder(path):

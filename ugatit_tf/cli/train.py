@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from ugatit_tf import __version__
+from ugatit_tf.cli.evaluate import DIRECTIONS, directions_of
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.provenance import provenance
 from ugatit_tf.cli.start import (
@@ -642,21 +643,29 @@ def _test(command, values, arguments):
     if others:
         raise UsageError(f"{source} holds another model: {' '.join(others)}. Leave these flags out.")
     size = model.config.img_size
-    roots = {name: os.path.join(data.path, name) for name in ("testA", "testB")}  # of a URL, too
+    directions = directions_of(model, DIRECTIONS)
+    tests = {f"test{direction[0].upper()}": direction for direction in DIRECTIONS}
+    roots = {name: os.path.join(data.path, name) for name, way in tests.items() if way in directions}  # of a URL, too
     there = [name for name, root in roots.items() if tf.io.gfile.isdir(os.fsencode(root))]
-    dataset = find_dataset(data, need=there or ("testA", "testB"))
+    dataset = find_dataset(data, need=there or list(roots))
     print(f"Translating with {source} ({model.config.flavor}, {size} px).", flush=True)
-    generators = [tf.function(net, reduce_retracing=True) for net in (model.gen_a2b, model.gen_b2a)]
+    if len(directions) < 2:
+        print(f"It holds the generator of {directions[0]} alone: identity and cycle are white in the sheets.")
+    networks = [model.generators.get(f"gen_{direction}") for direction in DIRECTIONS]
+    generators = [net and tf.function(net, reduce_retracing=True) for net in networks]
+    batches = {
+        direction: pipeline.reading(pipeline.test_batches(paths, size, fit=data.fit)) if direction in directions else ()
+        for direction, paths in zip(DIRECTIONS, (dataset.test_a, dataset.test_b), strict=True)
+    }
     out_dir = run_dir / result_dir
     make_folder(out_dir, "--run_dir")
     counts = translate_folders(
         *generators,
-        pipeline.reading(pipeline.test_batches(dataset.test_a, size, fit=data.fit)),
-        pipeline.reading(pipeline.test_batches(dataset.test_b, size, fit=data.fit)),
+        *batches.values(),
         out_dir,
         title=f"{model.config.title}: {data.dataset}",
-        source_root_a=roots["testA"],
-        source_root_b=roots["testB"],
+        source_root_a=roots.get("testA"),
+        source_root_b=roots.get("testB"),
     )
     with replacing(out_dir / "model.json") as file:
         head = {**provenance("train", arguments), "dataset": str(data.path), "images": counts, "size": [size, size]}

@@ -9,10 +9,11 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import uuid
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+
+from ugatit_tf.weights import atomic
 
 VERSION = 1
 HAIR_STYLES = ("short", "bob", "long", "tails")
@@ -611,7 +612,8 @@ def write_demo(folder, seed=0, size=128, train=400, test=100, progress=None):
     splits += (("testA", draw_photo, 2, test), ("testB", draw_anime, 2, test))
     done, total = 0, 2 * (train + test)
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    drawing = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
+    atomic.remove_abandoned(folder.parent, "demo.*", atomic.OLD_DRAFTS)
+    drawing = folder.with_name(atomic.draft_name("demo"))
     try:
         for name, draw, split, count in splits:
             (drawing / name).mkdir(parents=True)

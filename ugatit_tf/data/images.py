@@ -14,7 +14,6 @@ import pathlib
 import re
 import stat
 import struct
-import uuid
 import zlib
 
 import numpy as np
@@ -33,6 +32,7 @@ from PIL import (
 from ugatit_tf import environment
 from ugatit_tf.config import FITS
 from ugatit_tf.data import colours
+from ugatit_tf.weights.atomic import remove_abandoned, replacing
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif")
 SUFFIXES += (".heic", ".heif", ".hif")
@@ -448,13 +448,6 @@ class Verdict:
         return cls(None, photo.pixels.shape[1], photo.pixels.shape[0], photo.several)
 
 
-def check_images(paths, memory_file):
-    """As `examine`; gives `(good, bad)`, a list of paths and a list of (path, reason) pairs, both in order."""
-    verdicts = list(zip(paths, examine(paths, memory_file), strict=True))
-    good = [path for path, verdict in verdicts if verdict.reason is None]
-    return good, [(path, verdict.reason) for path, verdict in verdicts if verdict.reason is not None]
-
-
 def examine(paths, memory_file, progress=None):
     """Decode every file once, on all cores, to find the bad ones before a training does.
 
@@ -529,13 +522,9 @@ def _read_memory(path):
 
 
 def _write_memory(path, files):
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(json.dumps({"judges": _judges(), "files": files}, indent=0), encoding="ascii")
-        draft.replace(path)
-    except OSError:  # a read-only dataset is checked again next time
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+    remove_abandoned(path.parent, f"{path.name.lstrip('.')}.*")
+    with contextlib.suppress(OSError), replacing(path) as file:  # a read-only dataset is checked again next time
+        file.write(json.dumps({"judges": _judges(), "files": files}, indent=0).encode("ascii"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,20 +25,18 @@ import re
 import struct
 import tempfile
 import threading
-import time
-import uuid
 
 import numpy as np
 import tensorflow as tf
 
 from ugatit_tf.data.images import FOLDERS, MANIFEST, UNFINISHED, Dataset, holds_records, load_dataset
+from ugatit_tf.weights.atomic import draft_name, is_abandoned
 
 VERSION = 1
 RECORDS = 512  # of a shard, at most; training has two shards of each domain in memory
 BYTES = 64 << 20  # of a shard's images, at most, unless one image alone has more
-_ABANDONED = 24 * 3600  # seconds after which nobody writes a draft any more
 _THREADS = 16  # they wait for a disk or a network, not for a processor
-_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_DRAFT = re.compile(r"\.(record\.[0-9a-f]{8}-\d+-[0-9a-f]{8}-\d+|[0-9a-f]{32})\.tmp")  # or an earlier version's
 _FILE = re.compile(r"train[AB]-\d{5,}\.tfrecord")
 
 
@@ -442,12 +440,13 @@ def _list_own(out):
 
 
 def _remove_abandoned(out):
-    """Remove the drafts of calls that were killed. One that somebody still writes is younger than a day."""
-    with contextlib.suppress(tf.errors.OpError):  # no such folder yet
-        for name in tf.io.gfile.listdir(_file(out)):
-            path = _file(f"{out}/{name}")
-            if _DRAFT.fullmatch(name) and time.time() - tf.io.gfile.stat(path).mtime_nsec / 1e9 > _ABANDONED:
-                tf.io.gfile.remove(path)
+    """Remove the drafts of calls that were killed; see `ugatit_tf.weights.atomic.is_abandoned`."""
+    for folder in (out, f"{out}/testA", f"{out}/testB"):
+        with contextlib.suppress(tf.errors.OpError):  # no such folder yet
+            for name in tf.io.gfile.listdir(_file(folder)):
+                path = _file(f"{folder}/{name}")
+                if _DRAFT.fullmatch(name) and is_abandoned(name, tf.io.gfile.stat(path).mtime_nsec / 1e9):
+                    tf.io.gfile.remove(path)
 
 
 def _write_shard(group, out, file, pool):
@@ -501,9 +500,9 @@ def _file(path):
 
 
 def _draft(path):
-    """A name beside a file's, for it while it is written: short, and nobody else's."""
+    """A path beside a file's, for it while it is written; see `ugatit_tf.weights.atomic.draft_name`."""
     folder, slash, _ = path.rpartition("/")
-    return f"{folder}{slash}.{uuid.uuid4().hex}.tmp"
+    return f"{folder}{slash}{draft_name('record')}"
 
 
 def _read(path):

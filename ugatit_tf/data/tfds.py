@@ -2,12 +2,12 @@
 
 import pathlib
 import shutil
-import uuid
 
 from PIL import Image
 
 from ugatit_tf import environment
 from ugatit_tf.data.images import FOLDERS
+from ugatit_tf.weights import atomic
 
 
 def write_tfds(name, folder):
@@ -51,7 +51,8 @@ def write_tfds(name, folder):
     _check_splits(name, builder.info.splits)
 
     # Not tempfile.mkdtemp, whose folders only their owner may read. A sibling, because a rename stays on one disk.
-    draft = folder.with_name(f".{uuid.uuid4().hex}")  # as short for a long name
+    atomic.remove_abandoned(folder.parent, "tfds.*", atomic.OLD_DRAFTS)
+    draft = folder.with_name(atomic.draft_name("tfds"))
     try:
         for split in FOLDERS:
             (draft / split).mkdir(parents=True)

@@ -9,8 +9,8 @@ from ugatit_tf.evaluation.score import size_words
 from ugatit_tf.text import markdown_table
 
 WIDTH = 80  # characters of a table's line, at most: what a terminal has
-# Column, metric, its error, digits, and which is better. Names and scales are those of the JSON files, the logs and
-# TensorBoard.
+# Column, metric, its error, digits, and which is better (None: neither, see docs/evaluation.md). Names and scales are
+# those of the JSON files, the logs and TensorBoard.
 _COLUMNS = [
     ("KID", "kid", "kid_error", 4, min),
     ("FID", "fid", None, 1, min),
@@ -19,7 +19,7 @@ _COLUMNS = [
     ("recall", "recall", None, 2, max),
     ("density", "density", None, 2, max),
     ("coverage", "coverage", None, 2, max),
-    ("mean KID", "mean_kid", "mean_kid_error", 4, min),
+    ("mean KID", "mean_kid", "mean_kid_error", 4, None),
     ("L1", "l1", None, 1, min),
     ("PSNR, dB", "psnr", None, 1, max),
     ("SSIM", "ssim", None, 3, max),
@@ -61,8 +61,8 @@ def table(records, network):
 def _cells(values, title, name, error, digits, better):
     """A column: its title, and a cell for each of the values."""
     cells = [_number(value, name, error, digits) for value in values]
-    best = better(value[name] for value in values if name in value)
-    if len(values) > 1:
+    if better and len(values) > 1:
+        best = better(value[name] for value in values if name in value)
         cells = [f"**{cell}**" if value.get(name) == best else cell for value, cell in zip(values, cells, strict=True)]
     return [title, *cells]
 
@@ -80,7 +80,7 @@ def _within(first, columns):
 
 
 def markdown(records):
-    """The tables of all feature networks, and what each cannot bear, as a Markdown page."""
+    """The tables of all feature networks, with their caveats, as a Markdown page."""
     parts = []
     for name, scores in records[0]["features"].items():
         lines = [f"Features: {name}. {scores['note']} {_sizes(records)}", "", table(records, name), ""]
@@ -109,7 +109,7 @@ def _number(values, name, error, digits):
 
 
 def warnings(records, network):
-    """The lines on what the numbers by one feature network cannot bear, each once."""
+    """The caveats of the numbers by one feature network, as lines, each once."""
     return list(dict.fromkeys(line for record in records for line in record["features"][network]["warnings"]))
 
 

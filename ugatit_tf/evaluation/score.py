@@ -102,7 +102,7 @@ class Evaluator:
         return self._real[index, domain]
 
 
-def score_folders(networks, translated, reference, paired=None):
+def score_folders(networks, translated, reference, paired=None, fit="squeeze"):
     """The scores of images that are there already.
 
     Translations of one size are compared with real images resized to it, as `Evaluator` does: the same translations
@@ -112,6 +112,8 @@ def score_folders(networks, translated, reference, paired=None):
         networks: list of `FeatureNetwork`.
         translated, reference: files of the images, and of the real ones they are compared with.
         paired: see `find_truths`.
+        fit: what becomes of real images in other proportions than the translations', see
+            `ugatit_tf.data.images.to_aspect`.
 
     Returns:
         As `Evaluator.score`; `size` is None where translations have several. A truth is resized to its image.
@@ -134,10 +136,13 @@ def score_folders(networks, translated, reference, paired=None):
 
     def real(network):
         def compute():
-            batches = (images.decode(path)[None] if size is None else _resized(path, size)[None] for path in reference)
+            if size is None:
+                batches = (images.decode(path)[None] for path in reference)
+            else:
+                batches = (_resized(path, size, fit)[None] for path in reference)
             return collect([network], batches)[0]
 
-        return cached_features(network, reference, compute, size_words(size))
+        return cached_features(network, reference, compute, f"{size_words(size)}, {fit}")
 
     scores = {
         network.name: measure(network, features, real(network))
@@ -146,7 +151,7 @@ def score_folders(networks, translated, reference, paired=None):
     distances_to_truth = []
     for path, truth in zip(translated, truths, strict=False):  # none where they are not paired
         image = images.decode(path)
-        distances_to_truth.append(_compare(image, _resized(truth, image.shape[:2])))
+        distances_to_truth.append(_compare(image, _resized(truth, image.shape[:2], fit)))
     return _result(len(translated), len(reference), size, scores, distances_to_truth)
 
 
@@ -157,9 +162,10 @@ def size_words(size):
     return f"{size[0]} px" if size[0] == size[1] else f"{size[0]}x{size[1]} px"
 
 
-def _resized(path, size):
+def _resized(path, size, fit):
     """A file's image, uint8, rounded as `Evaluator` rounds."""
-    return images.to_uint8(pipeline.to_float(pipeline.resize(images.decode(path), size)))
+    pixels = images.to_aspect(images.decode(path), fit, size)
+    return images.to_uint8(pipeline.to_float(pipeline.resize(pixels, size)))
 
 
 def measure(network, translated, reference, source=None):
@@ -173,8 +179,8 @@ def measure(network, translated, reference, source=None):
     Returns:
         dict of float: `kid`, `kid_error`, `fid`, `precision`, `recall`, `density`, `coverage`; `mean_kid` and
         `mean_kid_error` (see `metrics.distances.mean_kid`) with a source, `inception_score` and
-        `inception_score_error` with probabilities. `note`: the network's; `warnings`: lines on what the numbers cannot
-        bear.
+        `inception_score_error` with probabilities. `note`: the network's; `warnings`: lines on the numbers'
+        caveats.
     """
     features, probabilities = translated
     count = min(len(features), len(reference[0]))

@@ -12,11 +12,6 @@ _STANDARD, _JSON = b"TFLITE_METADATA", b"ugatit_tf"
 _RGB, _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 1, 2, 1  # enumerators of TFLite's metadata_schema.fbs
 
 
-def weights_sha256(network):
-    """See `ugatit_tf.models.network.Network.weights_sha256`."""
-    return network.weights_sha256()
-
-
 def attach(content, description):
     """A TFLite file with its description inside.
 

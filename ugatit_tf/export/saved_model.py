@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import uuid
 
 import keras
 import numpy as np
@@ -77,9 +76,7 @@ def publish(staged, model_dir):
     """
     model_dir = pathlib.Path(model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
-    waiting = model_dir / f".{uuid.uuid4().hex}"
-    os.rename(staged, waiting)
     versions = [int(path.name) for path in model_dir.iterdir() if path.name.isdigit()]
     published = model_dir / str(max(versions, default=0) + 1)
-    os.rename(waiting, published)
+    os.rename(staged, published)
     return published

@@ -15,6 +15,16 @@ from ugatit_tf.data.images import to_uint8
 _DESCRIPTION = re.compile(rb'\{"label": ')  # the beginning of the JSON that `ugatit export` puts into a TFLite file
 
 
+def find_export(path):
+    """The TFLite file or SavedModel that a path means, of a model with versions the newest; None if it means none."""
+    path = pathlib.Path(path)
+    if path.suffix == ".tflite":
+        return path
+    versions = [file.parent for file in path.glob("*/saved_model.pb") if file.parent.name.isdigit()]
+    newest = max(versions, key=lambda folder: int(folder.name), default=path)
+    return newest if (newest / "saved_model.pb").is_file() else None
+
+
 def load_generator(path, direction=None, threads=2):
     """Load a generator.
 
@@ -34,15 +44,10 @@ def load_generator(path, direction=None, threads=2):
         OSError: there is nothing at `path`.
         ValueError: it is nothing that holds a generator, or is damaged, or an export of the other direction.
     """
-    path = pathlib.Path(path)
-    if path.suffix == ".tflite":
-        return _TFLite(path, direction, threads)
-    versions = [folder for folder in path.glob("*/") if folder.name.isdigit()] if path.is_dir() else []
-    if versions:
-        path = max(versions, key=lambda folder: int(folder.name))
-    if (path / "saved_model.pb").is_file():
-        return _SavedModel(path, direction)
-    return _Trained(path, direction or "a2b")
+    exported = find_export(path)
+    if exported is None:
+        return _Trained(pathlib.Path(path), direction or "a2b")
+    return _TFLite(exported, direction, threads) if exported.suffix == ".tflite" else _SavedModel(exported, direction)
 
 
 def _check_direction(path, description, wanted):

@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,7 @@ from ugatit_tf.data.images import decode, fitted, read, scan
 from ugatit_tf.inference import faces
 from ugatit_tf.inference.squares import Square, cut
 from ugatit_tf.inference.translate import Names
+from ugatit_tf.weights.atomic import draft_name, remove_abandoned
 
 REASONS = faces.FAULTS | {"unreadable": "cannot be read", "duplicate": "nearly the same as another picture"}
 
@@ -260,7 +260,9 @@ def prepare(
     staging = None
     try:
         out.mkdir(parents=True, exist_ok=True)
-        staging = pathlib.Path(tempfile.mkdtemp(prefix=f".prepare_{domain}_", dir=out))
+        remove_abandoned(out, f"prepare_{domain}.*", f".prepare_{domain}_*")
+        staging = out / draft_name(f"prepare_{domain}")
+        staging.mkdir()
         names = Names(".", {str(pathlib.Path(*pathlib.Path(name).parts[1:])).casefold() for name, _ in there})
         jobs = [(photo, names(name)) for photo, name in jobs]
         outcomes, pictures = _cut_all(jobs, names, staging, size, detector, fit, progress)

@@ -68,7 +68,8 @@ def sample_column(image, gen_there, gen_back):
     Args:
         image: float [H,W,3] in [-1,1], of the domain that `gen_there` translates from.
         gen_there: generator to the other domain.
-        gen_back: generator into the image's own domain; applied to the image itself it gives the identity.
+        gen_back: generator into the image's own domain; applied to the image itself it gives the identity. None: the
+            pictures of the identity and of the cycle are white.
 
     Returns:
         uint8 [7,H,W,3].
@@ -77,7 +78,11 @@ def sample_column(image, gen_there, gen_back):
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image must have the shape [H,W,3]; received {image.shape}.")
 
+    white = np.full(image.shape, 255, np.uint8)
+
     def apply(generator, batch):
+        if generator is None:
+            return None, (white, white)
         result, _, heatmap = generator(batch, training=False)
         return result, (colour_heatmap(np.asarray(heatmap)[0], image.shape[:2]), to_uint8(result)[0])
 

@@ -241,7 +241,7 @@ def translate_folders(gen_a2b, gen_b2a, batches_a, batches_b, out_dir, title, so
     first. Each image is written as soon as it is translated, and they are translated one at a time.
 
     Args:
-        gen_a2b, gen_b2a: the generators (see `sheets`).
+        gen_a2b, gen_b2a: the generators (see `sheets`). One may be None, if the images that it translates are empty.
         batches_a, batches_b: iterables of (images float [N,H,W,3] in [-1,1], N paths as str, bytes or a string
             tensor). Either may be empty.
         out_dir: the folder of the results, made where missing.

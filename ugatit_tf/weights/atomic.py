@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whenever the machine stops."""
+"""Files and folders that are whole or absent, whenever the machine stops."""
 
 import contextlib
 import errno
@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 import re
+import shutil
 import time
 
 from ugatit_tf.weights.process import Process, tag_runs
@@ -14,6 +15,7 @@ _NUMBERS = itertools.count()
 # What a file system answers that cannot sync; everything else (a full disk, a broken one) is an error.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _ABANDONED = 24 * 3600  # seconds without a change, after which a draft of another machine has no owner any more
+OLD_DRAFTS = "." + "[0-9a-f]" * 32  # how earlier versions named the folders that they had not finished, as a glob
 
 
 @contextlib.contextmanager
@@ -30,8 +32,7 @@ def replacing(path):
         OSError: the file cannot be written; what was at `path` is unchanged.
     """
     path = pathlib.Path(path)
-    # Of a length of its own: with the whole name in it, a name that just fits would not fit any more.
-    temporary = path.with_name(f".{path.name[:20]}.{Process.here().tag}-{next(_NUMBERS)}.tmp")
+    temporary = path.with_name(draft_name(path.name))
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -56,18 +57,42 @@ def replacing(path):
             os.close(directory)
 
 
-def remove_abandoned(folder, pattern="*"):
-    """Remove the drafts that `replacing` left in a folder when its process was killed.
-
-    A draft of a process that still runs stays, and one of another machine or an earlier version for a day.
+def draft_name(name):
+    """A name for a file or folder while it is written: hidden, with the process that writes it, and nobody else's.
 
     Args:
-        folder: where they are.
-        pattern: of the names of the files that were to be written, of at most their first 20 characters.
+        name: of the file or folder; the first 20 characters are taken, for a name that just fits must still fit.
     """
-    for draft in pathlib.Path(folder).glob(f".{pattern}.tmp"):
-        found = re.search(r"\.([0-9a-f]{8}-\d+-[0-9a-f]{8})-\d+\.tmp$", draft.name)
-        runs = tag_runs(found[1]) if found else None
+    return f".{name.lstrip('.')[:20]}.{Process.here().tag}-{next(_NUMBERS)}.tmp"
+
+
+def is_abandoned(name, changed):
+    """Whether nobody writes a draft any more.
+
+    That is so when its process has ended. Where that cannot be seen (the process is of another machine or container, or
+    of the time before a restart, or the name is an earlier version's), it is so after a day without a change.
+
+    Args:
+        name: of the draft.
+        changed: when it, or anything in it, last changed, in seconds as `time.time()` gives them.
+    """
+    found = re.search(r"\.([0-9a-f]{8}-\d+-[0-9a-f]{8})-\d+\.tmp$", name)
+    runs = tag_runs(found[1]) if found else None
+    return runs is False or (runs is None and time.time() - changed > _ABANDONED)
+
+
+def remove_abandoned(folder, pattern="*", old=None):
+    """Remove the drafts, files and folders, that killed processes left in a folder; see `is_abandoned`.
+
+    Args:
+        folder: where they are; there may be none.
+        pattern: of the names of what was to be written, of at most their first 20 characters, as a glob.
+        old: how earlier versions named such drafts, as a glob.
+    """
+    folder = pathlib.Path(folder)
+    for draft in {*folder.glob(f".{pattern}.tmp"), *(folder.glob(old) if old else ())}:
         with contextlib.suppress(OSError):  # it has gone meanwhile, or is not ours to remove
-            if runs is False or (runs is None and time.time() - draft.stat().st_mtime > _ABANDONED):
-                draft.unlink()
+            is_folder = draft.is_dir() and not draft.is_symlink()
+            inside = draft.rglob("*") if is_folder else ()
+            if is_abandoned(draft.name, max(path.lstat().st_mtime for path in (draft, *inside))):
+                shutil.rmtree(draft) if is_folder else draft.unlink()
