@@ -7,7 +7,6 @@ import textwrap
 from ugatit_tf.cli import evaluate
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.provenance import provenance
-from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import add_fit_flag, find_data, find_dataset, find_gpus, find_source, make_folder
 from ugatit_tf.weights.atomic import replacing
 
@@ -42,7 +41,6 @@ def make_command():
     return command
 
 
-@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()

@@ -6,7 +6,6 @@ import pathlib
 
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.provenance import provenance
-from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import (
     SOURCES,
     add_fit_flag,
@@ -74,7 +73,6 @@ def make_command():
     return command
 
 
-@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()

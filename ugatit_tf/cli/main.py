@@ -8,6 +8,7 @@ import sys
 
 from ugatit_tf import __version__
 from ugatit_tf.cli.flags import UsageError, fail
+from ugatit_tf.cli.signals import as_ctrl_c
 
 COMMANDS = {
     "train": "train a model on two folders of images, or translate a dataset's test images with it",
@@ -85,7 +86,8 @@ def _run(arguments):
         fail(f"there is no command {name!r}{_suggestion(name)} There is: {', '.join(COMMANDS)}.")
         return 2
     try:
-        return importlib.import_module(f"ugatit_tf.cli.{name}").main(rest)
+        with as_ctrl_c():
+            return importlib.import_module(f"ugatit_tf.cli.{name}").main(rest)
     except UsageError as error:
         fail(error)
         return 2

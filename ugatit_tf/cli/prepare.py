@@ -8,7 +8,6 @@ import os
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.progress import Progress
-from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import add_fit_flag, quiet
 from ugatit_tf.data.images import FOLDERS, describe_bad, describe_oblong, describe_several
 from ugatit_tf.serving.client import plain
@@ -61,7 +60,6 @@ def make_command():
     return command
 
 
-@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()

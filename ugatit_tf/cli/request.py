@@ -8,7 +8,6 @@ from PIL import Image
 from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.progress import waiting
-from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import quiet
 from ugatit_tf.data.images import decode
 from ugatit_tf.serving.client import MODEL, GrpcClient, ServingError, connect, plain
@@ -57,7 +56,6 @@ def add_server_flags(command, server):
     command.integer("retries", 3, "How often to try again, after 0.5, 1, 2 ... seconds, while the server is not ready.")
 
 
-@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     values = make_command().parse(arguments)

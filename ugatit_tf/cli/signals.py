@@ -7,7 +7,7 @@ import threading
 
 @contextlib.contextmanager
 def as_ctrl_c():
-    """In the block (or the function that this decorates) SIGTERM and SIGHUP raise KeyboardInterrupt, once.
+    """In the block SIGTERM and SIGHUP raise KeyboardInterrupt, once. `stopping` of a training goes before it.
 
     SIGHUP stays ignored where it is: under nohup.
     """

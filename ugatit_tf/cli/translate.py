@@ -11,7 +11,6 @@ from ugatit_tf.cli import photos
 from ugatit_tf.cli.flags import Command, UsageError, fail
 from ugatit_tf.cli.progress import waiting
 from ugatit_tf.cli.request import add_server_flags, connect_to, describe_server, plan_new
-from ugatit_tf.cli.signals import as_ctrl_c
 from ugatit_tf.cli.start import find_gpus, find_model, quiet, run_of
 from ugatit_tf.config import FITS
 from ugatit_tf.serving.client import ServingError, plain
@@ -80,7 +79,6 @@ def make_command():
     return command
 
 
-@as_ctrl_c()
 def main(arguments):
     """Run the command; returns the exit code."""
     command = make_command()
