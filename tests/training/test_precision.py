@@ -32,7 +32,7 @@ def seconds(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bfloat16", "chosen"), [(0.5, "bfloat16"), (0.89, "bfloat16"), (0.91, "float32"), (9, "float32")]
+    ("bfloat16", "chosen"), [(0.5, "bfloat16"), (0.69, "bfloat16"), (0.71, "float32"), (9, "float32")]
 )
 def test_the_faster_one_is_chosen(seconds, tmp_path, bfloat16, chosen):
     seconds["bfloat16"] = bfloat16
