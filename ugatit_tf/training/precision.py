@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from ugatit_tf.weights.atomic import replacing
 
-# What bfloat16 must stay below, of float32's time, to be worth its rounding. On a CPU with AMX a convolution's 0.92 and 0.39
-# (64 px, ch 16; 128 px, ch 32) were 1.02 and 0.72 of a training step's: at 0.7 a step takes about 0.9 of the time.
+# What bfloat16 must stay below, of float32's time, to be worth its rounding. On a CPU with AMX a convolution's 0.92 and
+# 0.39 (64 px, ch 16; 128 px, ch 32) were 1.02 and 0.72 of a training step's: at 0.7 a step takes 0.9 of the time.
 FASTER = 0.7
 _SLOW = 2.0  # times float32's: emulated, whatever the size of the map
 _SIZES = (8, 32)  # pixels, at most: the smaller map tells emulation apart soon enough
