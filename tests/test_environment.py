@@ -94,3 +94,13 @@ def test_the_command_that_installs_an_extra(tmp_path, monkeypatch):
     assert environment.install_hint("export") == f'pip install "{ROOT}[export]"'
     monkeypatch.setattr(environment, "_SOURCE", tmp_path)
     assert environment.install_hint("export") == 'pip install ".[export]" in the folder of the source'
+
+
+def test_the_cache_is_in_the_home_folder_or_where_the_user_says(monkeypatch, tmp_path):
+    """For everything that is kept: a folder called ~ is made by none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("UGATIT_CACHE", raising=False)
+    assert environment.cache_folder() == tmp_path / ".cache" / "ugatit_tf"
+    assert environment.cache_folder("features") == tmp_path / ".cache" / "ugatit_tf" / "features"
+    monkeypatch.setenv("UGATIT_CACHE", "~/mine")
+    assert environment.cache_folder() == environment.cache_folder("features") == tmp_path / "mine"

@@ -81,6 +81,28 @@ def quiet():
         os.close(terminal)
 
 
+def discard(stream):
+    """Let all that is written to a stream from now on go nowhere: also its buffer, which Python writes when it ends,
+    and what C++ code writes."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a replaced stream may have no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+
+
+def cores():
+    """Number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def cache_folder(part=""):
+    """The folder of what is kept between runs: `$UGATIT_CACHE`, or `~/.cache/ugatit_tf` with the part's own folder."""
+    folder = os.environ.get("UGATIT_CACHE") or os.path.join("~/.cache/ugatit_tf", part)
+    return pathlib.Path(folder).expanduser()
+
+
 def install_hint(extra):
     """The command that installs an extra of setup.py, quoted as bash, zsh, cmd and PowerShell all take it.
 

@@ -14,6 +14,7 @@ import shutil
 import time
 
 from ugatit_tf import __version__, environment
+from ugatit_tf.cli.evaluate import directions_of
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.provenance import provenance
 from ugatit_tf.cli.start import (
@@ -115,8 +116,8 @@ def main(arguments):
     if "pt" in formats:
         _check_pt(model, checkpoint)
     directions = list(DIRECTIONS) if values["direction"] == "both" else [values["direction"]]
-    if model.missing and not command.given("direction"):
-        directions = [name for name in directions if f"gen_{name}" in model.generators]
+    if not command.given("direction"):
+        directions = directions_of(model, directions)
     generators = {direction: getattr(model, f"gen_{direction}") for direction in directions}
     size = _size(values["size"], next(iter(generators.values())))
     data, pictures = _find_pictures(values, checkpoint, directions, "static_int8" in formats)

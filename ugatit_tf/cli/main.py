@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from ugatit_tf import __version__
+from ugatit_tf import __version__, environment
 from ugatit_tf.cli.flags import UsageError, fail
 from ugatit_tf.cli.signals import as_ctrl_c
 
@@ -59,11 +59,8 @@ def main(arguments=None):
         return code
     except BrokenPipeError:
         # As a program that SIGPIPE ends, without a word; the rest goes nowhere, or Python would complain at its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(AttributeError, OSError, ValueError):
-                os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+            environment.discard(stream)
         return 141
 
 

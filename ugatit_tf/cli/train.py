@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 
-from ugatit_tf import __version__
+from ugatit_tf import __version__, environment
 from ugatit_tf.cli.evaluate import DIRECTIONS, directions_of
 from ugatit_tf.cli.flags import Command, UsageError
 from ugatit_tf.cli.provenance import provenance
@@ -318,8 +318,7 @@ def _report_device(run, gpus, workers):
         places = f"{count(workers.replicas, 'device')} on {count(workers.count, 'machine')}"
         print(f"{places}; images of each domain in a step: {each} each.")
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(device_report(gpus, cores), flush=True)
+    print(device_report(gpus, environment.cores()), flush=True)
     if not gpus:
         print("If this machine has a GPU, TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why it was not found.")
     line, advice = _memory(run, gpus, workers)

@@ -1,11 +1,11 @@
 """Features of real images, kept on disk: every evaluation of a run needs the same ones."""
 
 import hashlib
-import os
 import pathlib
 
 import numpy as np
 
+from ugatit_tf import environment
 from ugatit_tf.data.images import READING, open_image
 from ugatit_tf.weights.atomic import replacing
 
@@ -28,8 +28,8 @@ def cached_features(network, paths, compute, extra, folder=None):
     Raises:
         OSError: one of `paths` cannot be read.
     """
-    folder = folder or os.environ.get("UGATIT_CACHE") or "~/.cache/ugatit_tf/features"
-    path = pathlib.Path(os.path.expanduser(folder)) / f"{_key(network, paths, extra)}.npz"
+    folder = pathlib.Path(folder or environment.cache_folder("features")).expanduser()
+    path = folder / f"{_key(network, paths, extra)}.npz"
     found = _read(path, (len(paths), network.dimension))
     if found:
         return found

@@ -2,6 +2,8 @@
 
 import math
 
+from ugatit_tf.text import count
+
 GREY = 127.5  # grey levels of a difference of 1 between images in [-1, 1]
 MIN_STEPS = 1000  # of a run; with fewer there is no verdict: all numbers still move by themselves
 _SHARE = 0.1  # of the steps, whose last readings count
@@ -28,9 +30,7 @@ def judge(records, rhos, flavor, cam_weight):
         return []
     steps = records[-1]["step"]
     if steps < MIN_STEPS:
-        return [
-            f"no verdict after {steps} step{'s' * (steps != 1)}; it takes {MIN_STEPS:,}. Until then look at the sheets."
-        ]
+        return [f"no verdict after {count(steps, 'step')}; it takes {MIN_STEPS:,}. Until then look at the sheets."]
     begin = (1 - _SHARE) * steps
     last = [record for record in records if record["step"] >= begin]
     lines = [_discriminator(domain, records, last) for domain in "ab"]

@@ -10,6 +10,7 @@ import time
 
 import tensorflow as tf
 
+from ugatit_tf import environment
 from ugatit_tf.weights.atomic import replacing
 
 # What bfloat16 must stay below, of float32's time, to be worth its rounding. On a CPU with AMX a convolution's 0.92 and
@@ -71,8 +72,7 @@ def relative_time(model_config, precision, folder=None):
     Returns:
         A float; infinity where the device has no such convolution.
     """
-    folder = folder or os.environ.get("UGATIT_CACHE") or os.path.expanduser("~/.cache/ugatit_tf")
-    path = pathlib.Path(folder) / "precision.json"
+    path = pathlib.Path(folder or environment.cache_folder()) / "precision.json"
     size, channels = model_config.img_size // 4, min(_CHANNELS, 4 * model_config.ch)
     sizes = [min(size, largest) for largest in _SIZES]
     key = f"{_device()}: {sizes[-1]} px, {channels} channels, {precision}"
@@ -119,11 +119,12 @@ def _device():
     """What a timing depends on beside the shape: the processor or GPU, its cores, TensorFlow, and how it is set up."""
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     settings = [
         f"{name}={os.environ[name]}" for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA") if name in os.environ
     ]
-    return ", ".join([*(names or [f"{_cpu()}, {cores} cores"]), f"TensorFlow {tf.__version__}", *settings])
+    return ", ".join(
+        [*(names or [f"{_cpu()}, {environment.cores()} cores"]), f"TensorFlow {tf.__version__}", *settings]
+    )
 
 
 def _cpu():

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from ugatit_tf.text import count
 from ugatit_tf.training.health import GREY
 from ugatit_tf.weights.atomic import remove_abandoned, replacing
 
@@ -46,7 +47,7 @@ def format_about(seconds):
         if seconds >= 2 * size:
             return f"About {seconds / size:,.0f} {unit}"
     minutes = round(seconds / 60)
-    return f"About {minutes} minute{'s' * (minutes != 1)}" if minutes else "Less than a minute"
+    return f"About {count(minutes, 'minute')}" if minutes else "Less than a minute"
 
 
 def device_report(gpus, cores):
@@ -58,7 +59,7 @@ def device_report(gpus, cores):
     """
     if gpus:
         return f"Device: {', '.join(gpus)}."
-    return f"Device: no GPU found; training on the CPU ({cores} core{'s' * (cores != 1)})."
+    return f"Device: no GPU found; training on the CPU ({count(cores, 'core')})."
 
 
 def smaller_flags(model_config):

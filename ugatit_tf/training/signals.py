@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+from ugatit_tf import environment
+
 _APART = 1.0  # seconds: a signal that comes sooner is the same again (`timeout` signals a process, then its group)
 _GRACE = 3  # seconds between a second Ctrl-C and the end of the process, if it has not left by itself
 
@@ -132,11 +134,7 @@ class _Lasting:
         try:
             yield
         except OSError:
-            # Also what is still in its buffer, which Python writes when it ends, and what C++ code writes.
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self._stream.fileno())
-                os.close(nowhere)
+            environment.discard(self._stream)
 
 
 @contextlib.contextmanager
