@@ -10,6 +10,7 @@ import ugatit_tf
 from ugatit_tf.cli import train
 from ugatit_tf.training import precision
 from ugatit_tf.training.workers import Workers
+from ugatit_tf.weights import archive
 
 TINY = ugatit_tf.ModelConfig(light=True, ch=2, n_res=1, n_dis=4, img_size=24)
 
@@ -129,6 +130,15 @@ def test_a_run_that_resumes_keeps_its_precision(seconds, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "Precision: bfloat16, as this run began." in told
     assert "emulates bfloat16" in told
+
+
+def test_a_run_without_its_config_json_keeps_its_precision(seconds, tmp_path):
+    """Its checkpoints know it, too."""
+    seconds["bfloat16"] = 9.0
+    run = ugatit_tf.RunConfig(TINY, ugatit_tf.TrainConfig(precision="bfloat16"))
+    (tmp_path / "checkpoint").mkdir()
+    archive.write(tmp_path / "checkpoint" / "step-00000001.npz", {}, run.to_json())
+    assert settled(["--precision", "auto"], tmp_path).train.precision == "bfloat16"
 
 
 def test_an_emulated_precision_is_warned_of(seconds, tmp_path, capsys):

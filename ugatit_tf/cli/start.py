@@ -259,11 +259,8 @@ def run_of(source):
         `folder, config`, each None where it is not known: of an official checkpoint, or of a file that was moved.
     """
     if source.is_dir():
-        config = RunConfig.of_folder(source)
-        for path in () if config else reversed(archive.list_checkpoints(source / RunConfig().checkpoint_dir)):
-            with contextlib.suppress(ValueError):  # torn
-                config = config or RunConfig.from_json(archive.read_config(path), path)
-        return source, config
+        folder = source / RunConfig().checkpoint_dir
+        return source, RunConfig.of_folder(source) or archive.newest_config(folder)[0]
     if source.suffix == ".npz":
         folder = source.parent.parent if len(source.parts) > 2 else source.absolute().parent.parent
         return folder if (folder / "config.json").is_file() else None, RunConfig.from_json(

@@ -369,7 +369,7 @@ def _settle_precision(values, run, workers):
     from ugatit_tf.training import precision
 
     if values["precision"] == AUTO:
-        former = RunConfig.of_folder(_run_dir(values))
+        _, former = run_of(_run_dir(values))
         if former:
             chosen, line = former.train.precision, f"Precision: {former.train.precision}, as this run began."
         else:
@@ -452,7 +452,7 @@ def _train_alone(values, run, run_dir, workers, gpus, store, dataset, held_out):
     config = run_dir / "config.json"
     former, source = RunConfig.of_folder(run_dir), config
     if former is None:
-        former, source = store.former()
+        former, source = archive.newest_config(store.folder)
     if former:
         refuse_differences(former, run, source, values["change"], begun=bool(store))
     _report_device(run, gpus, workers)

@@ -2,7 +2,6 @@
 
 import collections
 import collections.abc
-import contextlib
 import math
 import pathlib
 
@@ -176,13 +175,6 @@ class CheckpointStore:
     def __bool__(self):
         """Whether there is anything to take up."""
         return bool(archive.list_checkpoints(self.folder))
-
-    def former(self):
-        """The `ugatit_tf.RunConfig` in the newest checkpoint, as far as it can be read, and its path; or None, None."""
-        for path in reversed(archive.list_checkpoints(self.folder)):
-            with contextlib.suppress(ValueError):
-                return RunConfig.from_json(archive.read_config(path), path), path
-        return None, None
 
     def restore(self, trainer, warn, change=False):
         """Take up the newest checkpoint that is whole.

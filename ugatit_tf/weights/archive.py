@@ -4,6 +4,7 @@ The format is numpy's own, so that anybody can read the weights with `numpy.load
 a torn file is noticed.
 """
 
+import contextlib
 import pathlib
 import re
 import zipfile
@@ -11,6 +12,7 @@ import zlib
 
 import numpy as np
 
+from ugatit_tf.config import RunConfig
 from ugatit_tf.weights import atomic
 
 _CONFIG = "config.json"
@@ -98,6 +100,18 @@ def list_checkpoints(folder):
 def step_of(path):
     """The number of steps that a checkpoint file's name tells."""
     return int(pathlib.Path(path).stem.removeprefix("step-"))
+
+
+def newest_config(folder):
+    """The configuration in the newest checkpoint of a folder, of those that can be read.
+
+    Returns:
+        `config, path`: a `RunConfig`, and the checkpoint's file; None, None where there is none.
+    """
+    for path in reversed(list_checkpoints(folder)):
+        with contextlib.suppress(ValueError):  # torn
+            return RunConfig.from_json(read_config(path), path), path
+    return None, None
 
 
 def read_newest(folder, warn):
