@@ -95,13 +95,18 @@ def fails_on(kind, number, monkeypatch):
     monkeypatch.setattr(os, "fsync", failing)
 
 
+def check_replaced(path):
+    """The file is written and in its place, and nothing is beside it."""
+    with atomic.replacing(path) as file:
+        file.write(b"new")
+    assert contents(path) == {"file.bin": b"new"}
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.ENOTSUP, errno.EIO, errno.EBADF, errno.ENOSPC])
 def test_a_folder_that_cannot_be_synced_costs_nothing(number, path, monkeypatch):
     """WSL, SMB and FUSE mounts: the file is written, synced and in its place."""
     fails_on("folder", number, monkeypatch)
-    with atomic.replacing(path) as file:
-        file.write(b"new")
-    assert contents(path) == {"file.bin": b"new"}
+    check_replaced(path)
 
 
 def test_a_folder_that_cannot_be_opened_costs_nothing(path, monkeypatch):
@@ -113,17 +118,13 @@ def test_a_folder_that_cannot_be_opened_costs_nothing(path, monkeypatch):
         return opened(name, flags, *more, **words)
 
     monkeypatch.setattr(os, "open", refuse)
-    with atomic.replacing(path) as file:
-        file.write(b"new")
-    assert contents(path) == {"file.bin": b"new"}
+    check_replaced(path)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
 def test_a_file_system_without_sync_takes_files(number, path, monkeypatch):
     fails_on("file", number, monkeypatch)
-    with atomic.replacing(path) as file:
-        file.write(b"new")
-    assert contents(path) == {"file.bin": b"new"}
+    check_replaced(path)
 
 
 def test_a_file_that_could_not_be_synced_is_not_put_there(path, monkeypatch):

@@ -8,6 +8,7 @@ import pathlib
 import re
 
 from ugatit_tf.cli.flags import UsageError
+from ugatit_tf.cli.progress import Progress
 from ugatit_tf.config import FITS, DataConfig, RunConfig
 from ugatit_tf.environment import quiet
 from ugatit_tf.weights import archive
@@ -52,7 +53,6 @@ def find_dataset(data, need):
     Returns:
         `ugatit_tf.data.images.Dataset`.
     """
-    from ugatit_tf.cli.progress import Progress
     from ugatit_tf.data import demo, images, tfds
 
     folder = data.path
